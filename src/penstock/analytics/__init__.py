@@ -1,0 +1,1 @@
+"""What the book says; one question a file."""

@@ -1,0 +1,1 @@
+"""The seeing door: pages and the API behind them."""

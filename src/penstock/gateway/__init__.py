@@ -1,0 +1,1 @@
+"""The live door: OpenAI, Azure OpenAI and Anthropic endpoints."""

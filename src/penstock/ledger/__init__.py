@@ -1,0 +1,1 @@
+"""The book: append-only events, rollups, importers, exporters, the storage engines."""

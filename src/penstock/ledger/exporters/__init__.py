@@ -1,0 +1,1 @@
+"""The book in the formats of others: one file a format."""

@@ -1,0 +1,1 @@
+"""Usage from elsewhere: one file a format."""

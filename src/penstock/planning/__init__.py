@@ -1,0 +1,1 @@
+"""What-if: pure calculators, a dataclass in, a dataclass out. No I/O, no clock."""

@@ -1,0 +1,1 @@
+"""What may happen to a call in flight; one file a policy."""

@@ -1,0 +1,61 @@
+"""Usage x price row -> cost: exact, and able to explain itself."""
+
+from decimal import Decimal
+from typing import Literal
+
+from msgspec import Struct
+
+from penstock.pricing.book import PriceRow
+from penstock.pricing.usage import Usage
+
+PriceState = Literal["priced", "free", "flat_rate", "unpriced"]
+"""How certain a cost is. `unpriced` is an error state, never a zero."""
+
+
+class CostLine(Struct, frozen=True, gc=False):
+    """One unit of one call: how many, at what rate (dollars for one), and the product."""
+
+    unit: str
+    quantity: int
+    rate: Decimal
+    amount: Decimal
+
+
+class Cost(Struct, frozen=True, kw_only=True):
+    """What a call cost, and which row of which book says so.
+
+    `total` is dollars, exact, and None when the state is `unpriced`; `reason` then says what is missing.
+    """
+
+    state: PriceState
+    total: Decimal | None
+    lines: tuple[CostLine, ...] = ()
+    book: str = ""
+    """Id of the price book, with its version: `azure@2026-11-23`."""
+    row: str = ""
+    """Id of the row in that book."""
+    row_hash: str = ""
+    """First 16 hex digits of the SHA-256 of the row's content."""
+    reason: str = ""
+
+
+def cost_of(usage: Usage, row: PriceRow) -> Cost:
+    """Price `usage` in US dollars by one row, one line for each unit that was used.
+
+    A unit that was used and has no rate makes the whole cost `unpriced`: a part is not a total.
+    """
+    if row.flat_rate:
+        return Cost(state="flat_rate", total=Decimal(0), book=row.book, row=row.id, row_hash=row.hash)
+    lines = []
+    total = Decimal(0)
+    for unit, quantity in usage.units().items():
+        rate = row.rates.get(unit)
+        if rate is None:
+            return Cost(
+                state="unpriced", total=None, book=row.book, row=row.id, row_hash=row.hash,
+                reason=f"{row.id} has no rate for {unit}",
+            )  # fmt: skip
+        lines.append(CostLine(unit, quantity, rate, quantity * rate))
+        total += quantity * rate
+    state: PriceState = "free" if row.free else "priced"
+    return Cost(state=state, total=total, lines=tuple(lines), book=row.book, row=row.id, row_hash=row.hash)

@@ -1,0 +1,79 @@
+"""What one call used, in disjoint buckets: nothing stands in two, so nothing is charged twice."""
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from penstock.errors import UsageError
+
+MEMO = frozenset({"reasoning"})
+"""Shown apart, never priced: these tokens are inside another bucket (`output`)."""
+
+INPUT_TOKENS = (
+    "input", "cache_read", "cache_write", "cache_write_1h", "input_audio", "cache_read_audio",
+    "input_image", "cache_read_image", "input_video",
+)  # fmt: skip
+OUTPUT_TOKENS = ("output", "output_audio", "output_image")
+
+
+class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Counts of what was used; every bucket is disjoint from every other, but for the memo `reasoning`.
+
+    Field names are the units of a price row. Tokens, unless the name says otherwise.
+    A correction that takes an event back holds negative counts.
+    """
+
+    input: int = 0
+    """Text sent, not read from or written to a prompt cache."""
+    cache_read: int = 0
+    """Text served from the provider's prompt cache."""
+    cache_write: int = 0
+    """Text written to the prompt cache at its default lifetime (Anthropic: 5 minutes)."""
+    cache_write_1h: int = 0
+    """Text written to the prompt cache with a long lifetime (Anthropic: 1 hour)."""
+    output: int = 0
+    """Text received, hidden reasoning included."""
+    reasoning: int = 0
+    """Memo: hidden reasoning inside `output`. Never priced on its own."""
+    input_audio: int = 0
+    cache_read_audio: int = 0
+    output_audio: int = 0
+    input_image: int = 0
+    cache_read_image: int = 0
+    output_image: int = 0
+    input_video: int = 0
+    web_searches: int = 0
+    """Searches run by the provider's own tool."""
+    file_searches: int = 0
+    characters: int = 0
+    pages: int = 0
+    seconds: int = 0
+    """Seconds of audio, for models billed by time."""
+
+    @property
+    def input_tokens(self) -> int:
+        """All tokens sent: cached and not, text, audio, image and video."""
+        return (
+            self.input + self.cache_read + self.cache_write + self.cache_write_1h + self.input_audio
+            + self.cache_read_audio + self.input_image + self.cache_read_image + self.input_video
+        )  # fmt: skip
+
+    @property
+    def output_tokens(self) -> int:
+        """All tokens received, hidden reasoning included."""
+        return self.output + self.output_audio + self.output_image
+
+    def units(self) -> dict[str, int]:
+        """Return the priced buckets that are not zero, by unit name."""
+        return {unit: n for unit, n in asdict(self).items() if n and unit not in MEMO}
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """Add bucket by bucket."""
+        mine, theirs = asdict(self), asdict(other)
+        return Usage(**{unit: n + theirs[unit] for unit, n in mine.items()})
+
+
+def part_of(whole: int, part: int, what: str) -> int:
+    """Return `whole - part`; a part larger than its whole is an error that names both numbers."""
+    if part > whole or part < 0:
+        raise UsageError(f"{what}: the part {part} does not fit into the whole {whole}")
+    return whole - part

@@ -1,0 +1,1 @@
+"""Configuration, read once and handed down."""
