@@ -1,0 +1,5 @@
+"""`penstock check`."""
+
+from cyclopts import App
+
+app = App(name="check")

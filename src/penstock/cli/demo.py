@@ -1,0 +1,5 @@
+"""`penstock demo`."""
+
+from cyclopts import App
+
+app = App(name="demo")

@@ -1,0 +1,5 @@
+"""`penstock import`."""
+
+from cyclopts import App
+
+app = App(name="import")

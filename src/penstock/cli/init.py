@@ -1,0 +1,5 @@
+"""`penstock init`."""
+
+from cyclopts import App
+
+app = App(name="init")

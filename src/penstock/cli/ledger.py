@@ -1,0 +1,5 @@
+"""`penstock ledger`."""
+
+from cyclopts import App
+
+app = App(name="ledger")

@@ -1,0 +1,5 @@
+"""`penstock plan`."""
+
+from cyclopts import App
+
+app = App(name="plan")

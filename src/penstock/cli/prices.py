@@ -1,0 +1,5 @@
+"""`penstock prices`."""
+
+from cyclopts import App
+
+app = App(name="prices")

@@ -1,0 +1,5 @@
+"""`penstock report`."""
+
+from cyclopts import App
+
+app = App(name="report")

@@ -1,0 +1,5 @@
+"""`penstock serve`."""
+
+from cyclopts import App
+
+app = App(name="serve")
