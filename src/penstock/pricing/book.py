@@ -1,11 +1,32 @@
 """Price books: dated rows, pinned by hash. A change is a new row with a later `valid_from`, never an edit."""
 
 import hashlib
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import msgspec
 from msgspec import Struct
+
+from penstock.errors import PriceBookError
+from penstock.pricing.names import Name
+
+SINCE_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""`valid_from` of a row whose source gives no date: in force as long as the source can tell."""
+
+ANY_MODEL = "*"
+"""A row with this model prices every model of its provider that has no row of its own in the same layer."""
+
+
+class PriceKey(Struct, frozen=True, kw_only=True):
+    """What was served: the question that a catalog answers."""
+
+    provider: str
+    model: str
+    version: str = ""
+    deployment_type: str = "global"
+    region: str = ""
+    mode: str = "standard"
 
 
 class PriceRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,6 +61,8 @@ class PriceRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The provider charges nothing for this: zero is the price, not a gap."""
     flat_rate: bool = False
     """Paid by the hour (PTU): a call adds nothing to the bill."""
+    earliest: bool = False
+    """No earlier price is known: the row stands in for the days before `valid_from`, and the cost says so."""
     source: str = ""
     """Where the price was read: a page, an API, a contract."""
     read: date | None = None
@@ -56,12 +79,92 @@ def row_id(row: PriceRow) -> str:
     place = f"{row.deployment_type}:{row.region}" if row.region else row.deployment_type
     tier = f">{row.context_over}" if row.context_over else ""
     hours = f"[{row.hours}]" if row.hours else ""
-    return (
-        f"{row.provider}/{row.model}{version}/{place}/{row.mode}{tier}{hours}@{row.valid_from.astimezone(UTC).date()}"
+    start = row.valid_from.astimezone(UTC)
+    since = (
+        start.date().isoformat() if start.hour == start.minute == start.second == 0 else f"{start:%Y-%m-%dT%H:%M:%SZ}"
     )
+    return f"{row.provider}/{row.model}{version}/{place}/{row.mode}{tier}{hours}@{since}"
 
 
 def row_hash(row: PriceRow) -> str:
     """Digest the row's content (not the book that holds it): 16 hex digits."""
     plain = msgspec.structs.replace(row, book="", id="", hash="")
     return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()[:16]
+
+
+class Book(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Rows that were published together. Equal ids mean equal rows: a changed book gets a new version."""
+
+    name: str
+    """`azure`, `genai-prices`, `own`, ..."""
+    version: str
+    """The day it was read, a package's version, or a digest of what a user wrote."""
+    title: str = ""
+    source: str = ""
+    """Where the rows were read, and under which licence."""
+    read: date | None = None
+    rows: tuple[PriceRow, ...] = ()
+    names: dict[str, tuple[Name, ...]] = {}
+    """By provider: how the names that replies give lead to the models of the rows."""
+    sha256: str = ""
+    """Digest of the rows, in their order, without the names."""
+
+    @property
+    def id(self) -> str:
+        """Name the book with its version: `azure@2026-11-23`."""
+        return f"{self.name}@{self.version}"
+
+    def row(self, row_id: str) -> PriceRow | None:
+        """Find a row by its id."""
+        return next((row for row in self.rows if row.id == row_id), None)
+
+    def to_bytes(self) -> bytes:
+        """Write the book down as JSON, so that what it said can be read later."""
+        return msgspec.json.encode(self, order="sorted")
+
+    @staticmethod
+    def from_bytes(data: bytes) -> "Book":
+        """Read a book back; a book whose rows are not the ones it was pinned to is an error."""
+        try:
+            book = msgspec.json.decode(data, type=Book)
+        except msgspec.DecodeError as error:
+            raise PriceBookError("?", "archived bytes", f"not a price book: {error}") from error
+        if rows_hash(book.rows) != book.sha256:
+            raise PriceBookError(book.id, "sha256", "the rows are not those that the book was pinned to")
+        return book
+
+
+def rows_hash(rows: Iterable[PriceRow]) -> str:
+    """Digest the rows of a book: 64 hex digits."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(row_hash(row).encode())
+    return digest.hexdigest()
+
+
+def make_book(
+    name: str, version: str, rows: Iterable[PriceRow], *, title: str = "", source: str = "",
+    read: date | None = None, names: dict[str, tuple[Name, ...]] | None = None,
+) -> Book:  # fmt: skip
+    """Bind rows into a book: each gets its id, its hash and the book's id. An empty version becomes a digest.
+
+    Raises PriceBookError for a negative rate and for two rows with the same key and the same first instant.
+    """
+    plain = tuple(rows)
+    digest = rows_hash(plain)
+    version = version or digest[:12]
+    book_id = f"{name}@{version}"
+    bound = tuple(
+        msgspec.structs.replace(row, book=book_id, id=row.id or row_id(row), hash=row_hash(row)) for row in plain
+    )
+    seen: set[str] = set()
+    for row in bound:
+        if row.id in seen:
+            raise PriceBookError(book_id, row.id, "two rows have this key and this first instant: keep one of them")
+        seen.add(row.id)
+        for unit, rate in row.rates.items():
+            if rate < 0 or not rate.is_finite():
+                raise PriceBookError(book_id, row.id, f"the rate for {unit} is {rate}: it must be zero or more")
+    return Book(
+        name=name, version=version, title=title, source=source, read=read, rows=bound, names=names or {}, sha256=digest
+    )

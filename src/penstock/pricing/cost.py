@@ -43,9 +43,11 @@ def cost_of(usage: Usage, row: PriceRow) -> Cost:
     """Price `usage` in US dollars by one row, one line for each unit that was used.
 
     A unit that was used and has no rate makes the whole cost `unpriced`: a part is not a total.
+    A free row needs no rates: whatever was used, zero is the price.
     """
-    if row.flat_rate:
-        return Cost(state="flat_rate", total=Decimal(0), book=row.book, row=row.id, row_hash=row.hash)
+    if row.flat_rate or row.free:
+        state: PriceState = "flat_rate" if row.flat_rate else "free"
+        return Cost(state=state, total=Decimal(0), book=row.book, row=row.id, row_hash=row.hash)
     lines = []
     total = Decimal(0)
     for unit, quantity in usage.units().items():
@@ -55,7 +57,7 @@ def cost_of(usage: Usage, row: PriceRow) -> Cost:
                 state="unpriced", total=None, book=row.book, row=row.id, row_hash=row.hash,
                 reason=f"{row.id} has no rate for {unit}",
             )  # fmt: skip
-        lines.append(CostLine(unit, quantity, rate, quantity * rate))
-        total += quantity * rate
-    state: PriceState = "free" if row.free else "priced"
-    return Cost(state=state, total=total, lines=tuple(lines), book=row.book, row=row.id, row_hash=row.hash)
+        amount = quantity * rate
+        lines.append(CostLine(unit, quantity, rate, amount))
+        total += amount
+    return Cost(state="priced", total=total, lines=tuple(lines), book=row.book, row=row.id, row_hash=row.hash)
