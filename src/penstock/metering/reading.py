@@ -22,6 +22,8 @@ class Reading(Struct, frozen=True, kw_only=True, gc=False):
     """The model that served, as the reply names it."""
     tier: str = ""
     """The `service_tier` of the reply, as it stands there; `default` and absence mean standard."""
+    region: str = ""
+    """Where the reply says it was served, if that has a price of its own (Anthropic's `inference_geo`: `us`)."""
     finish_reason: str = ""
     tool_calls: int = 0
     response_id: str = ""

@@ -1,0 +1,96 @@
+"""A relay that takes out the usage that only we asked for (`stream_options.include_usage`).
+
+The client then sees what the provider would have sent without it: no chunk that holds nothing but usage, no
+`"usage":null` in the others; every other byte as it came. Whole events are relayed, so the unfinished rest of a read
+waits for its end (at most `HELD` bytes; after that the stream is relayed as it is).
+"""
+
+import re
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Raw, Struct
+
+from penstock.metering.readers.relay import RelayReader, Scan
+from penstock.metering.readers.sse import EVENT_END, data_of, last_end, with_newlines
+from penstock.metering.readers.wire import NULL, glance
+
+HELD = 4_194_304
+MEMBER = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*(?:,\s*)?')
+
+
+class Chunk(Struct):
+    """Enough of a chunk to tell whether it holds anything but usage."""
+
+    choices: list[Raw] | None = None
+    usage: Raw = Raw()
+    prompt_filter_results: Raw = Raw()
+    """Azure's first chunk: no choices either, and not ours to drop."""
+
+
+CHUNK = msgspec.json.Decoder(Chunk)
+
+
+class HidingReader(RelayReader):
+    """A `StreamReader` that hides usage from the client and reads it all the same."""
+
+    def __init__(self, scan: Callable[[], Scan]) -> None:
+        super().__init__(scan)
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what came, return the whole events in it without the usage."""
+        super().feed(data)
+        if self._held:
+            data = self._held + data
+        end = len(data) if data.endswith(b"\n\n") else last_end(data)
+        self._held = data[end:]
+        if len(self._held) > HELD:
+            end, self._held = len(data), b""
+        return without_usage(data[:end])
+
+    def close(self) -> bytes:
+        """Return the unfinished last event, if the stream ended without a blank line."""
+        super().close()
+        rest, self._held = self._held, b""
+        return without_usage(rest)
+
+
+def without_usage(events: bytes) -> bytes:
+    """Take usage out of whole events."""
+    if b'"usage"' not in events:
+        return events
+    # The two forms that OpenAI and Azure send. Both stand at the top level of a chunk for certain.
+    events = events.replace(b',"usage":null}\n\n', b"}\n\n").replace(
+        b'],"usage":null,"obfuscation":"', b'],"obfuscation":"'
+    )
+    if b'"usage"' not in events:
+        return events
+    parts, start = [], 0
+    for match in EVENT_END.finditer(events):
+        parts.append(_event_without_usage(events[start : match.end()]))
+        start = match.end()
+    parts.append(_event_without_usage(events[start:]))
+    return b"".join(parts)
+
+
+def _event_without_usage(event: bytes) -> bytes:
+    if b'"usage"' not in event:
+        return event
+    chunk = glance(CHUNK, data_of(with_newlines(event).rstrip(b"\n")))
+    usage = bytes(chunk.usage) if chunk else b""
+    if chunk is None or not usage:
+        return event
+    if usage != NULL:
+        only_usage = chunk.choices == [] and not bytes(chunk.prompt_filter_results)
+        return b"" if only_usage else event
+    for match in MEMBER.finditer(event):
+        if _depth(event[: match.start()]) == 1:
+            return event[: match.start()] + event[match.end() :]
+    return event
+
+
+def _depth(before: bytes) -> int:
+    """Count the JSON objects and arrays that are open after `before`."""
+    outside = re.sub(rb'"(?:[^"\\]|\\.)*"', b"", before)
+    return sum(map(outside.count, (b"{", b"["))) - sum(map(outside.count, (b"}", b"]")))
