@@ -11,11 +11,13 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Raw, Struct
 
-from penstock.metering.readers.relay import RelayReader, Scan
+from penstock.metering.readers.relay import BLOCK, RelayReader, Scan
 from penstock.metering.readers.sse import EVENT_END, data_of, last_end, with_newlines
 from penstock.metering.readers.wire import NULL, glance
 
 HELD = 4_194_304
+RIGHT_BRACKET = ord("]")
+OBFUSCATION = b',"obfuscation":"'
 MEMBER = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*(?:,\s*)?')
 
 
@@ -40,10 +42,19 @@ class HidingReader(RelayReader):
 
     def feed(self, data: bytes) -> bytes:
         """Take what came, return the whole events in it without the usage."""
-        super().feed(data)
-        if self._held:
-            data = self._held + data
-        end = len(data) if data.endswith(b"\n\n") else last_end(data)
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._size > BLOCK:
+            self._put_away()
+        if not self._held and data.count(b"\n") == 2 and data[-2:] == b"\n\n":
+            # One whole event, as nearly every read is. What follows proves that the member is the chunk's own.
+            place = data.rfind(b',"usage":null')
+            rest = data[place + 13 :]
+            if place > 0 and (rest == b"}\n\n" or (rest[:16] == OBFUSCATION and data[place - 1] == RIGHT_BRACKET)):
+                return data[:place] + rest
+            return without_usage(data)
+        data = self._held + data
+        end = last_end(data)
         self._held = data[end:]
         if len(self._held) > HELD:
             end, self._held = len(data), b""
@@ -58,12 +69,6 @@ class HidingReader(RelayReader):
 
 def without_usage(events: bytes) -> bytes:
     """Take usage out of whole events."""
-    if b'"usage"' not in events:
-        return events
-    # The two forms that OpenAI and Azure send. Both stand at the top level of a chunk for certain.
-    events = events.replace(b',"usage":null}\n\n', b"}\n\n").replace(
-        b'],"usage":null,"obfuscation":"', b'],"obfuscation":"'
-    )
     if b'"usage"' not in events:
         return events
     parts, start = [], 0

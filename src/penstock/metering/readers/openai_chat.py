@@ -3,6 +3,7 @@
 Azure OpenAI, vLLM, Ollama, DeepSeek, OpenRouter, xAI, Mistral: same shape, some additions (see `openai_usage`).
 """
 
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
@@ -222,10 +223,12 @@ class ChatScan:
                     self._calls.add((choice.index, call.id or call.index or 0))
 
 
-def _choices(raw: bytes, key: bytes) -> list[Choice]:
-    """Return the choices of the events that have `key`, the latest first."""
-    chunks = (glance(CHUNK, event_at(raw, place)) for place in keys(raw, key))
-    return [choice for chunk in chunks if chunk for choice in chunk.choices or ()]
+def _choices(raw: bytes, key: bytes) -> Iterator[Choice]:
+    """Yield the choices of the events that have `key`, the latest first."""
+    for place in keys(raw, key):
+        chunk = glance(CHUNK, event_at(raw, place))
+        if chunk:
+            yield from chunk.choices or ()
 
 
 def _words(choice: Choice) -> list[str]:

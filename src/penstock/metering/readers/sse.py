@@ -35,7 +35,13 @@ def data_of(event: bytes) -> bytes:
 
 def events(raw: bytes) -> Iterator[bytes]:
     """Yield the data of each event of `raw` (LF line ends)."""
-    return (data_of(event) for event in raw.split(b"\n\n") if event)
+    start = 0
+    while start < len(raw):
+        end = raw.find(b"\n\n", start)
+        end = end if end >= 0 else len(raw)
+        if end > start:
+            yield data_of(raw[start:end])
+        start = end + 2
 
 
 def event_at(raw: bytes, place: int) -> bytes:

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from penstock.errors import UsageError
+from penstock.metering.surrogates import mended
 
 T = TypeVar("T")
 
@@ -28,14 +29,15 @@ def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
     except msgspec.ValidationError as problem:
         raise UsageError(f"The reply does not have the shape of its protocol: {problem}") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+        whole = mended(data)
+        return decode(decoder, whole) if whole is not None else None
 
 
 def glance(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
     """Decode `data` where nothing depends on it: None when it is not JSON, or not of that shape."""
     try:
-        return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return decode(decoder, data)
+    except UsageError:
         return None
 
 
