@@ -14,6 +14,9 @@ from penstock.pricing.names import Name
 SINCE_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 """`valid_from` of a row whose source gives no date: in force as long as the source can tell."""
 
+DECIMALS = 18
+"""Finest rate that the ledger can hold, in decimals of a dollar for one unit."""
+
 ANY_MODEL = "*"
 """A row with this model prices every model of its provider that has no row of its own in the same layer."""
 
@@ -148,7 +151,8 @@ def make_book(
 ) -> Book:  # fmt: skip
     """Bind rows into a book: each gets its id, its hash and the book's id. An empty version becomes a digest.
 
-    Raises PriceBookError for a negative rate and for two rows with the same key and the same first instant.
+    Raises PriceBookError for a negative rate, for one with more decimals than the ledger holds, and for two rows with
+    the same key and the same first instant.
     """
     plain = tuple(rows)
     digest = rows_hash(plain)
@@ -165,6 +169,8 @@ def make_book(
         for unit, rate in row.rates.items():
             if rate < 0 or not rate.is_finite():
                 raise PriceBookError(book_id, row.id, f"the rate for {unit} is {rate}: it must be zero or more")
+            if -int(rate.as_tuple().exponent) > DECIMALS:
+                raise PriceBookError(book_id, row.id, f"the rate for {unit}, {rate}, has more than {DECIMALS} decimals")
     return Book(
         name=name, version=version, title=title, source=source, read=read, rows=bound, names=names or {}, sha256=digest
     )

@@ -104,10 +104,12 @@ class Catalog:
     def _identify(self, provider: str, served: str) -> tuple[str, str]:
         whole = served.lower()
         base, version = split_version(whole)
+        dashed = f"{base}-{version}" if version else whole
         for layer in self.layers(provider):
-            for name in layer.book.names.get(provider, ()):
-                if name.clause.matches(whole):
-                    return name.model, name.version or version
+            for spelling in dict.fromkeys((whole, dashed)):
+                for name in layer.book.names.get(provider, ()):
+                    if name.clause.matches(spelling):
+                        return name.model, name.version or version
             for candidate, its_version in ((whole, ""), (base, version)):
                 if rows := layer.models.get((provider, candidate)):
                     return rows[0].model, its_version

@@ -55,7 +55,7 @@ def cost_of(usage: Usage, row: PriceRow) -> Cost:
         if rate is None:
             return Cost(
                 state="unpriced", total=None, book=row.book, row=row.id, row_hash=row.hash,
-                reason=f"{row.id} has no rate for {unit}",
+                reason=f"{row.id} has no rate for {unit}" + ("" if row.rates else f" ({row.source})"),
             )  # fmt: skip
         amount = quantity * rate
         lines.append(CostLine(unit, quantity, rate, amount))
