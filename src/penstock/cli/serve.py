@@ -1,5 +1,65 @@
 """`penstock serve`."""
 
-from cyclopts import App
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import App, Parameter
+
+from penstock.cli.options import console
+from penstock.settings import Settings
 
 app = App(name="serve")
+
+
+@app.default
+def serve(
+    *,
+    port: Annotated[
+        int | None, Parameter(help="Port to listen on; by default the one in the settings, or 4000.")
+    ] = None,
+    host: Annotated[str | None, Parameter(help="Address to listen on; by default 127.0.0.1.")] = None,
+    workers: Annotated[int | None, Parameter(help="Processes that serve calls, one a core at most.")] = None,
+    config: Annotated[Path, Parameter(help="Settings file.")] = Path("penstock.toml"),
+    data: Annotated[Path | None, Parameter(help="The ledger's folder.")] = None,
+) -> None:
+    """Run the gateway, with API and dashboard behind the same port.
+
+    Point a client at it by its base URL; keys and everything else stay as they are:
+
+        penstock serve --port 4000
+        OpenAI(base_url="http://localhost:4000/v1")
+        Anthropic(base_url="http://localhost:4000")
+        AzureOpenAI(azure_endpoint="http://localhost:4000", api_version="2024-10-21")
+    """
+    from penstock import app as root
+    from penstock.settings import load, missing_keys
+
+    settings = with_options(load(config, data=data), port=port, host=host, workers=workers)
+    if not settings.providers:
+        console.print(
+            f"[yellow]No provider is configured in {config}; every call will be refused. Start with: penstock init[/]"
+        )
+    for provider, variable in missing_keys(settings):
+        console.print(f"[yellow]Provider {provider}: the environment variable {variable} is not set.[/]")
+    root.run_server(settings, ready=_say_ready, say=lambda line: print(f"penstock: {line}", file=sys.stderr))
+
+
+def with_options(settings: Settings, *, port: int | None, host: str | None, workers: int | None) -> Settings:
+    """Put the command line's wishes over the settings'."""
+    from penstock.errors import InputError
+
+    if port is not None and not 0 < port < 65536:
+        raise InputError(f"--port {port}: a port is a number from 1 to 65535.")
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers}: at least one worker is needed.")
+    wishes = {"port": port, "host": host, "workers": workers}
+    server = msgspec.structs.replace(
+        settings.server, **{name: value for name, value in wishes.items() if value is not None}
+    )
+    return msgspec.structs.replace(settings, server=server)
+
+
+def _say_ready(address: str) -> None:
+    print(f"Penstock is ready: {address}  (gateway {address}/v1, dashboard {address}/)", flush=True)

@@ -1,6 +1,6 @@
 """The one record that travels."""
 
-import os
+import random
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -102,11 +102,9 @@ class UsageEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
 def new_id(now: float | None = None) -> str:
     """Make a UUID version 7 as 32 hex digits: 48 bits of milliseconds, then chance."""
     milliseconds = int((time.time() if now is None else now) * 1000)
-    chance = int.from_bytes(os.urandom(10), "big")
-    value = (milliseconds << 80) | chance
-    value = (value & ~(0xF << 76)) | (0x7 << 76)
-    value = (value & ~(0x3 << 62)) | (0x2 << 62)
-    return f"{value:032x}"
+    chance = random.getrandbits(74)  # names an event, guards no secret; reseeded after a fork
+    high, low = chance >> 62, chance & 0x3FFF_FFFF_FFFF_FFFF
+    return f"{milliseconds << 80 | 0x7 << 76 | high << 64 | 0x2 << 62 | low:032x}"
 
 
 def utc_now() -> datetime:

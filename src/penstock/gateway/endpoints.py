@@ -1,0 +1,53 @@
+"""Which paths are AI calls, and in whose wire."""
+
+from msgspec import Struct
+
+from penstock.metering.reading import Flavour
+
+
+class Endpoint(Struct, frozen=True, gc=False):
+    """One kind of call: what it is named in events, its wire, and where OpenAI-like servers keep it."""
+
+    name: str
+    flavour: Flavour
+    path: str
+    """Below a provider's base address."""
+
+
+CHAT = Endpoint("chat", "openai.chat", "/chat/completions")
+COMPLETIONS = Endpoint("completions", "openai.completions", "/completions")
+RESPONSES = Endpoint("responses", "openai.responses", "/responses")
+EMBEDDINGS = Endpoint("embeddings", "openai.embeddings", "/embeddings")
+MESSAGES = Endpoint("messages", "anthropic.messages", "/v1/messages")
+
+OPENAI = {endpoint.path: endpoint for endpoint in (CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS)}
+METERED: dict[bytes, Endpoint] = {
+    **{b"/v1" + path.encode(): endpoint for path, endpoint in OPENAI.items()},
+    **{b"/openai/v1" + path.encode(): endpoint for path, endpoint in OPENAI.items()},
+    b"/openai/responses": RESPONSES,
+    b"/v1/messages": MESSAGES,
+}
+"""Calls that cost money, by their path."""
+
+COUNT_TOKENS = b"/v1/messages/count_tokens"
+MODELS = b"/v1/models"
+FREE_PREFIXES = (
+    MODELS, COUNT_TOKENS, b"/v1/files", b"/v1/batches", b"/v1/responses/", b"/openai/v1/files", b"/openai/v1/batches",
+    b"/openai/v1/models",
+)  # fmt: skip
+"""Paths that are passed on unmetered: what they start is billed elsewhere, or nothing."""
+AZURE_DEPLOYMENTS = b"/openai/deployments/"
+
+
+def azure_deployment(path: bytes) -> tuple[str, Endpoint] | None:
+    """Take `/openai/deployments/NAME/chat/completions` apart."""
+    if not path.startswith(AZURE_DEPLOYMENTS):
+        return None
+    name, slash, rest = path[len(AZURE_DEPLOYMENTS) :].partition(b"/")
+    endpoint = OPENAI.get((slash + rest).decode("latin-1"))
+    return (name.decode("latin-1"), endpoint) if endpoint else None
+
+
+def is_ai_path(path: bytes) -> bool:
+    """Tell whether a path belongs to the AI wire: it is never handed to the control plane."""
+    return path.startswith((b"/v1/", b"/openai/"))

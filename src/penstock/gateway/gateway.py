@@ -1,0 +1,514 @@
+"""A call's story: from the client's request through the policies and attempts to the booked reply."""
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, cast
+
+import msgspec
+from msgspec import Struct
+
+from penstock.errors import InputError, LedgerError, RefusedError, UsageError
+from penstock.gateway import endpoints
+from penstock.gateway.booking import Booking
+from penstock.gateway.driving import Drive
+from penstock.gateway.endpoints import Endpoint
+from penstock.gateway.inflation import InflatingReader, plain_body
+from penstock.gateway.providers import Destination, body_for, returned_headers
+from penstock.gateway.refusals import refusal_body
+from penstock.gateway.relay import Relay
+from penstock.gateway.server import Inbound, Request, status_line
+from penstock.gateway.upstream import Exchange, UpstreamError, send
+from penstock.metering.attribution import attribute
+from penstock.metering.counting import estimate
+from penstock.metering.event import Outcome, Purpose, UsageEvent, new_id
+from penstock.metering.meter import NOTHING, Attempt, Served, meter, total
+from penstock.metering.readers import read_body, stream_reader
+from penstock.metering.reading import Reading, StreamReader
+from penstock.metering.request import read_request
+from penstock.policies.call import Call, Reply
+from penstock.policies.deployments import Deployment, Provider, Route, Target
+from penstock.policies.pipeline import Policy, pipeline
+from penstock.pricing.catalog import Catalog
+
+RETRYABLE = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+BACKOFF_SECONDS = 0.25
+LONGEST_WAIT = 8.0
+"""A provider that asks for a longer wait than this is not waited for: its answer goes to the client."""
+MAX_DRAINS = 256
+LARGE = 64 * 1024
+"""Bytes from which counting is done beside the loop."""
+
+
+class GatewaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How calls are treated."""
+
+    on_abort: Literal["drain", "cancel"] = "drain"
+    """A client leaves its stream: read it to the end, for the exact bill; or cut it, for a smaller one."""
+    drain_seconds: float = 60.0
+    """How long an abandoned stream is read on."""
+    stream_trailer: bool = True
+    """End streams with an SSE comment that says what they cost."""
+    max_reply: int = 256 * 1024 * 1024
+    """Bytes of a reply that is not a stream."""
+
+
+@dataclass(slots=True, eq=False)
+class LiveCall(Call):
+    """A call with its client at the other end."""
+
+    inbound: Inbound
+    request: Request
+    endpoint: Endpoint
+
+
+class Gateway:
+    """Answers requests: AI calls through the policies, everything else through the control plane."""
+
+    def __init__(
+        self,
+        *,
+        settings: GatewaySettings,
+        providers: Sequence[Provider],
+        deployments: Sequence[Deployment],
+        routes: Sequence[Route],
+        destinations: Mapping[str, Destination],
+        control: Destination | None,
+        policies: Sequence[Policy],
+        catalog: Catalog,
+        booking: Booking,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._settings = settings
+        self._providers = {provider.name: provider for provider in providers}
+        self._targets = {row.name: Target(row, self._providers[row.provider]) for row in deployments}
+        self._declared = frozenset(self._targets)
+        self._routes = {route.model: route for route in routes}
+        self._destinations = destinations
+        self._control = control
+        self._sandbox = next((destinations[row.name] for row in providers if row.kind == "sandbox"), None)
+        self._catalog = catalog
+        self._booking = booking
+        self._loop = loop
+        self._draining = 0
+        self._proceed = pipeline(policies, self._attempts)
+        self._implicit: dict[tuple[str, str], Target] = {}
+        self.calls = 0
+        """AI calls that are being answered now."""
+
+    def handle(self, inbound: Inbound, request: Request) -> None:
+        """Answer one request."""
+        path = request.target.partition(b"?")[0]
+        endpoint = endpoints.METERED.get(path)
+        deployment = ""
+        if endpoint is None and path.startswith(endpoints.AZURE_DEPLOYMENTS):
+            deployment, endpoint = endpoints.azure_deployment(path) or ("", None)
+        if endpoint is not None and request.method == "POST":
+            self.calls += 1
+            Drive(
+                self._answer(inbound, request, endpoint, deployment),
+                lambda error: self._broken(inbound, request, endpoint, error),
+            )
+            return
+        Drive(self._other(inbound, request, path), lambda error: self._broken(inbound, request, None, error))
+
+    # An AI call
+
+    async def _answer(self, inbound: Inbound, request: Request, endpoint: Endpoint, deployment: str) -> None:
+        request_id = new_id()
+        try:
+            if self._booking.error is not None:
+                raise RefusedError(503, "ledger_unavailable", f"No call is taken now: {self._booking.error}")
+            call = self._call(inbound, request, endpoint, deployment, request_id)
+            reply = await self._proceed(call)
+            if not reply.relayed:
+                if self._booking.durable_first:
+                    await self._booking.durable()
+                self._send_reply(call, reply)
+        except RefusedError as error:
+            self._refuse(inbound, request, endpoint, request_id, error)
+        except InputError as error:
+            refusal = RefusedError(400, error.code, str(error))
+            self._refuse(inbound, request, endpoint, request_id, refusal)
+        except LedgerError as error:
+            refusal = RefusedError(503, "ledger_unavailable", f"The call was made, but cannot be booked: {error}")
+            self._refuse(inbound, request, endpoint, request_id, refusal)
+        finally:
+            self.calls -= 1
+
+    def _call(
+        self, inbound: Inbound, request: Request, endpoint: Endpoint, deployment: str, request_id: str
+    ) -> LiveCall:
+        head = read_request(endpoint.flavour, request.body)
+        model = deployment or head.model
+        if not model:
+            raise InputError("The body names no `model`; say which one you want.")
+        targets, retries = self._route(model, endpoint)
+        return LiveCall(
+            request_id=request_id,
+            at=datetime.now(UTC),
+            flavour=endpoint.flavour,
+            head=head,
+            body=request.body,
+            attribution=attribute(dict(request.headers), head),
+            targets=targets,
+            retries=retries,
+            requested_model=model,
+            inbound=inbound,
+            request=request,
+            endpoint=endpoint,
+        )
+
+    def _route(self, model: str, endpoint: Endpoint) -> tuple[tuple[Target, ...], int]:
+        route = self._routes.get(model)
+        if route is not None:
+            targets = tuple(self._targets[name] for name in route.deployments)
+            fitting = tuple(target for target in targets if target.provider.speaks(endpoint.flavour))
+            if fitting:
+                return fitting, route.retries
+        named = self._targets.get(model)
+        if named is not None and named.provider.speaks(endpoint.flavour):
+            return (named,), 2
+        for provider in self._providers.values():
+            if provider.speaks(endpoint.flavour) and provider.takes(model):
+                return (self._passed_through(provider, model),), 2
+        raise RefusedError(
+            404,
+            "model_not_found",
+            f"No route, deployment or provider takes the model {model!r} on {endpoint.name}. "
+            "Add a [[routes]] or [[deployments]] row to penstock.toml, or a provider whose `models` match it.",
+        )
+
+    def _passed_through(self, provider: Provider, model: str) -> Target:
+        target = self._implicit.get((provider.name, model))
+        if target is None:
+            target = Target(Deployment(name=provider.name, provider=provider.name, model=model), provider)
+            if len(self._implicit) < 10_000:  # names come from clients: what they can fill is bounded
+                self._implicit[provider.name, model] = target
+        return target
+
+    async def _attempts(self, call: Call) -> Reply:
+        live = cast("LiveCall", call)
+        events: list[UsageEvent] = []
+        purpose: Purpose = "call"
+        number = 0
+        while True:
+            target = call.targets[number % len(call.targets)]
+            number += 1
+            reply, wait = await self._attempt(live, target, number, purpose, events)
+            if reply.relayed or reply.status not in RETRYABLE or number > call.retries or live.inbound.closed:
+                return reply
+            following = call.targets[number % len(call.targets)]
+            purpose = "retry" if following is target else "fallback"
+            if following is target or number >= len(call.targets):
+                pause = wait if wait is not None else BACKOFF_SECONDS * 2 ** (number - 1) * (0.5 + random.random())  # noqa: S311  # jitter
+                if pause > LONGEST_WAIT:
+                    return reply
+                await asyncio.sleep(pause)
+
+    async def _attempt(
+        self, call: LiveCall, target: Target, number: int, purpose: Purpose, events: list[UsageEvent]
+    ) -> tuple[Reply, float | None]:
+        """Make one attempt; return its reply, and how long the provider wants to be left alone."""
+        call.decisions.append(f"{target.deployment.name}#{number}" + ("" if purpose == "call" else f" {purpose}"))
+        destination = self._destinations[target.provider.name]
+        provider = target.provider
+        hide_usage = call.head.stream and not call.head.include_usage and call.endpoint.name in {"chat", "completions"}
+        body = body_for(call.body, call.head, target.upstream if call.head.model else "", ask_for_usage=hide_usage)
+        path = destination.path_for(call.endpoint, target, call.request.target)
+        at = call.at if number == 1 else datetime.now(UTC)
+        started = self._loop.time()
+        step = _Step(call, target, number, purpose, at, started)
+        try:
+            exchange = await send(
+                destination.origin,
+                destination.request("POST", path, call.request.headers, body),
+                timeout=provider.timeout,
+                stall_timeout=provider.stall_timeout,
+                max_reply=self._settings.max_reply,
+            )
+        except UpstreamError as error:
+            return await self._unanswered(step, error, events), None
+        if exchange.streamed:
+            return await self._stream(step, exchange, events, hide_usage=hide_usage), None
+        return await self._whole(step, exchange, events)
+
+    async def _unanswered(self, step: "_Step", error: UpstreamError, events: list[UsageEvent]) -> Reply:
+        reading = NOTHING
+        if error.sent and error.code == "timeout":
+            # The provider has the prompt and may be working on it still: it will bill that much at least.
+            reading = await self._estimated(step, Reading(), "")
+        self._book(step, events, reading, outcome="error", status=0, error=error.code)
+        status = {"timeout": 504, "connect_timeout": 504, "queue_full": 503}.get(error.code, 502)
+        body = refusal_body(step.call.flavour, status, f"upstream_{error.code}", str(error), step.call.request_id)
+        return Reply(status, [(b"content-type", b"application/json")], body, events)
+
+    async def _whole(self, step: "_Step", exchange: Exchange, events: list[UsageEvent]) -> tuple[Reply, float | None]:
+        reading = NOTHING
+        plain = plain_body(exchange)
+        step.first_token_at = exchange.first_byte_at
+        outcome: Outcome = "ok"
+        try:
+            reading = read_body(step.call.flavour, plain)
+        except (UsageError, msgspec.MsgspecError):
+            reading = Reading(error="unreadable_usage")
+        if exchange.status >= 400:
+            outcome = "error"
+        elif reading.usage_source == "none":
+            reading = await self._estimated(step, reading, plain.decode("utf-8", "replace"))
+        if step.call.inbound.closed and outcome == "ok":
+            outcome = "aborted"
+        self._book(step, events, reading, outcome=outcome, status=exchange.status)
+        return Reply(exchange.status, exchange.headers, exchange.body, events), _retry_after(exchange)
+
+    async def _stream(self, step: "_Step", exchange: Exchange, events: list[UsageEvent], *, hide_usage: bool) -> Reply:
+        call = step.call
+        inbound = call.inbound
+        packed = exchange.header(b"content-encoding") not in {b"", b"identity"}
+        reader = stream_reader(call.flavour, hide_usage=hide_usage and not packed)
+        if packed:
+            reader = InflatingReader(reader)
+        chunked = call.request.version != "1.0"
+        relay = Relay(inbound, exchange, reader, chunked=chunked)
+        step.first_token_at = exchange.first_byte_at
+        inbound.start_stream(
+            b"%s%s%s" % (status_line(exchange.status), returned_headers(exchange.headers), _stamp(call)),
+            chunked=chunked,
+        )
+        if relay.gone:
+            self._left(relay)
+        else:
+            relay.attach(self._left)
+        failure = ""
+        try:
+            await exchange.end(relay)
+        except UpstreamError as error:
+            failure = error.code
+        finally:
+            if relay.gone:
+                self._draining -= 1
+        last = reader.close()
+        reading = self._read_stream(step, reader)
+        if reading.usage_source == "none":
+            reading = await self._estimated(step, reading, reader.text())
+        outcome: Outcome = "aborted" if relay.gone else "error" if failure or reading.error else "ok"
+        self._book(step, events, reading, outcome=outcome, status=exchange.status, error=failure)
+        if self._booking.durable_first:
+            await self._booking.durable()
+        if failure and not relay.gone:
+            inbound.write_chunk(last) if chunked else inbound.write_raw(last)
+            inbound.break_off()
+        else:
+            trailer = _trailer(call, events) if self._settings.stream_trailer and not packed else b""
+            relay.finish(last + trailer, keep_alive=call.request.keep_alive)
+        return Reply(exchange.status, exchange.headers, b"", events, relayed=True)
+
+    def _left(self, relay: Relay) -> None:
+        self._draining += 1
+        drain = self._settings.on_abort == "drain" and self._draining <= MAX_DRAINS
+        relay.left(self._loop.time() + self._settings.drain_seconds if drain else 0)
+
+    def _read_stream(self, step: "_Step", reader: StreamReader) -> Reading:
+        try:
+            return reader.reading()
+        except (UsageError, msgspec.MsgspecError):
+            return Reading(model=step.target.deployment.model, error="unreadable_usage")
+
+    async def _estimated(self, step: "_Step", reading: Reading, text: str) -> Reading:
+        """Count ourselves what the provider did not report."""
+        call = step.call
+        model = reading.model or step.target.deployment.model
+        arguments = (call.flavour, model, call.body, text)
+        if len(call.body) + len(text) > LARGE:
+            usage, source = await self._loop.run_in_executor(None, estimate, *arguments)
+        else:
+            usage, source = estimate(*arguments)
+        return msgspec.structs.replace(reading, usage=usage, usage_source=source)
+
+    def _book(
+        self,
+        step: "_Step",
+        events: list[UsageEvent],
+        reading: Reading,
+        *,
+        outcome: Outcome,
+        status: int,
+        error: str = "",
+    ) -> None:
+        call, target = step.call, step.target
+        now = self._loop.time()
+        attempt = Attempt(
+            request_id=call.request_id, attempt=step.number, purpose=step.purpose, at=step.at,
+            recorded_at=datetime.now(UTC), endpoint=call.endpoint.name, requested_model=call.requested_model,
+            outcome=outcome, status=status, error=error, stream=call.head.stream,
+            duration_us=int((now - step.started) * 1e6),
+            first_token_us=int((step.first_token_at - step.started) * 1e6) if step.first_token_at else 0,
+            decision=call.decisions[-1],
+        )  # fmt: skip
+        deployment = target.deployment
+        served = Served(
+            target.provider.billed_as, deployment.name, deployment.model, deployment.name in self._declared,
+            target.deployment_type, target.region,
+        )  # fmt: skip
+        event = meter(self._catalog, served, attempt, reading, call.attribution)
+        events.append(event)
+        self._booking.book([event])
+
+    # Answers
+
+    def _send_reply(self, call: LiveCall, reply: Reply) -> None:
+        head = b"%s%s%s%s" % (
+            status_line(reply.status),
+            returned_headers(reply.headers),
+            _stamp(call),
+            _cost_headers(reply.events),
+        )
+        call.inbound.reply(head, reply.body, keep_alive=call.request.keep_alive)
+
+    def _refuse(
+        self, inbound: Inbound, request: Request, endpoint: Endpoint | None, request_id: str, error: RefusedError
+    ) -> None:
+        if inbound.streaming:
+            inbound.break_off()
+            return
+        body = refusal_body(endpoint.flavour if endpoint else None, error.status, error.reason, str(error), request_id)
+        head = (
+            f"content-type: application/json\r\nx-penstock-request-id: {request_id}\r\n"
+            f"x-penstock-decision: refused {error.reason}\r\nx-penstock-cost: 0\r\nx-should-retry: false\r\n"
+        )
+        inbound.reply(status_line(error.status) + head.encode(), body, keep_alive=request.keep_alive)
+
+    def _broken(self, inbound: Inbound, request: Request, endpoint: Endpoint | None, error: BaseException) -> None:
+        """A mistake of ours: say so to the client, and to whoever keeps the logs."""
+        self._loop.call_exception_handler({"message": "A request could not be answered", "exception": error})
+        refusal = RefusedError(500, "internal_error", "Penstock could not answer this; its log says why.")
+        self._refuse(inbound, request, endpoint, "", refusal)
+
+    # Everything else
+
+    async def _other(self, inbound: Inbound, request: Request, path: bytes) -> None:
+        if path == b"/healthz":
+            inbound.reply(b"%scontent-type: text/plain\r\n" % status_line(200), b"ok\n", keep_alive=request.keep_alive)
+        elif endpoints.is_ai_path(path):
+            await self._unmetered(inbound, request, path)
+        elif path.startswith(b"/sandbox/") and self._sandbox is not None:
+            await self._forward(self._sandbox, inbound, request, request.target.decode("latin-1"))
+        elif self._control is None:
+            self._refuse(inbound, request, None, "", RefusedError(404, "not_found", "There is nothing here."))
+        else:
+            await self._forward(self._control, inbound, request, request.target.decode("latin-1"))
+
+    async def _unmetered(self, inbound: Inbound, request: Request, path: bytes) -> None:
+        if path == endpoints.MODELS and (self._routes or self._targets):
+            self._list_models(inbound, request)
+            return
+        anthropic = path == endpoints.COUNT_TOKENS or b"anthropic-version" in dict(request.headers)
+        if not path.startswith(endpoints.FREE_PREFIXES):
+            asked = f"{request.method} {path.decode('latin-1')}"
+            sentence = f"{asked} is not a call that Penstock can meter, so it is not let through."
+            self._refuse(inbound, request, None, "", RefusedError(404, "unmetered_endpoint", sentence))
+            return
+        for provider in self._providers.values():
+            if provider.speaks("anthropic.messages" if anthropic else "openai.chat"):
+                destination = self._destinations[provider.name]
+                below = request.target.decode("latin-1")
+                if destination.base_path.endswith("/v1"):
+                    below = below.removeprefix("/v1")
+                await self._forward(destination, inbound, request, destination.base_path + below)
+                return
+        self._refuse(inbound, request, None, "", RefusedError(404, "no_provider", "No provider speaks this wire."))
+
+    async def _forward(self, destination: Destination, inbound: Inbound, request: Request, path: str) -> None:
+        """Pass a request on as it is, and its reply back as it is."""
+        try:
+            exchange = await send(
+                destination.origin,
+                destination.request(request.method, path, request.headers, request.body),
+                timeout=destination.provider.timeout,
+                stall_timeout=destination.provider.stall_timeout,
+                max_reply=self._settings.max_reply,
+            )
+        except UpstreamError as error:
+            self._refuse(inbound, request, None, "", RefusedError(502, f"upstream_{error.code}", str(error)))
+            return
+        head = status_line(exchange.status) + returned_headers(exchange.headers)
+        if not exchange.streamed:
+            inbound.reply(head, exchange.body, keep_alive=request.keep_alive)
+            return
+        relay = Relay(inbound, exchange, _Untouched(), chunked=request.version != "1.0")
+        inbound.start_stream(head, chunked=request.version != "1.0")
+        relay.attach(lambda gone: gone.left(0))
+        try:
+            await exchange.end(relay)
+            relay.finish(b"", keep_alive=request.keep_alive)
+        except UpstreamError:
+            inbound.break_off()
+
+    def _list_models(self, inbound: Inbound, request: Request) -> None:
+        names = list(self._routes) + [name for name in self._targets if name not in self._routes]
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "penstock"} for name in names]
+        body = msgspec.json.encode({"object": "list", "data": data})
+        inbound.reply(b"%scontent-type: application/json\r\n" % status_line(200), body, keep_alive=request.keep_alive)
+
+
+@dataclass(slots=True, eq=False)
+class _Step:
+    """One attempt while it lasts."""
+
+    call: LiveCall
+    target: Target
+    number: int
+    purpose: Purpose
+    at: datetime
+    started: float
+    first_token_at: float = 0.0
+
+
+class _Untouched:
+    """Reads nothing out of a stream."""
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def close(self) -> bytes:
+        return b""
+
+    def reading(self) -> Reading:
+        return NOTHING
+
+    def text(self) -> str:
+        return ""
+
+
+def _stamp(call: Call) -> bytes:
+    """Say who this request is, and what was decided about it."""
+    return f"x-penstock-request-id: {call.request_id}\r\nx-penstock-decision: {'; '.join(call.decisions)}\r\n".encode(
+        "latin-1", "replace"
+    )
+
+
+def _cost_headers(events: list[UsageEvent]) -> bytes:
+    cost = total(events)
+    if cost is None:
+        return b"x-penstock-cost: unpriced\r\nx-penstock-price-state: unpriced\r\n"
+    return f"x-penstock-cost: {cost:f}\r\nx-penstock-price-state: {events[-1].price_state}\r\n".encode()
+
+
+def _trailer(call: Call, events: list[UsageEvent]) -> bytes:
+    """Return an SSE comment: every client skips it, and a person or a proxy can read it."""
+    cost = total(events)
+    said = "unpriced" if cost is None else f"{cost:f}"
+    return f": penstock request-id={call.request_id} cost={said} price-state={events[-1].price_state}\n\n".encode()
+
+
+def _retry_after(exchange: Exchange) -> float | None:
+    """Read how long the provider wants to be left alone, in seconds."""
+    if exchange.header(b"x-should-retry") == b"false":
+        return LONGEST_WAIT + 1
+    milliseconds = exchange.header(b"retry-after-ms")
+    try:
+        return float(milliseconds) / 1000 if milliseconds else float(exchange.header(b"retry-after"))
+    except ValueError:
+        return None

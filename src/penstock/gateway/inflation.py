@@ -1,0 +1,54 @@
+"""Bodies that a provider packed although it was asked not to: the client gets them as they are, we read them plain."""
+
+import zlib
+
+from penstock.gateway.upstream import Exchange
+from penstock.metering.reading import Reading, StreamReader
+
+LARGEST = 256 * 1024 * 1024
+"""Bytes that a packed body may unfold to."""
+
+
+def plain_body(exchange: Exchange) -> bytes:
+    """Return the body as the provider meant it; what cannot be unpacked is returned empty, and then counted."""
+    encoding = exchange.header(b"content-encoding").strip().lower()
+    if encoding in {b"", b"identity"}:
+        return exchange.body
+    if encoding not in {b"gzip", b"deflate", b"x-gzip"}:
+        return b""
+    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        return unpack.decompress(exchange.body, LARGEST)
+    except zlib.error:
+        return b""
+
+
+class InflatingReader:
+    """Reads a packed stream: what the client gets is untouched, what is read is unpacked."""
+
+    def __init__(self, reader: StreamReader) -> None:
+        self._reader = reader
+        self._unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        self._readable = True
+
+    def feed(self, data: bytes) -> bytes:
+        """Unpack for reading; return the bytes as they came."""
+        if self._readable:
+            try:
+                self._reader.feed(self._unpack.decompress(data))
+            except zlib.error:
+                self._readable = False
+        return data
+
+    def close(self) -> bytes:
+        """Nothing was held back."""
+        self._reader.close()
+        return b""
+
+    def reading(self) -> Reading:
+        """Say what the unpacked stream reported."""
+        return self._reader.reading()
+
+    def text(self) -> str:
+        """Return the unpacked text."""
+        return self._reader.text()

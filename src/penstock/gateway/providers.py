@@ -1,0 +1,124 @@
+"""How a call is put to a provider: address, key, headers, and the few bytes of the body that must change."""
+
+import json
+import os
+import re
+import ssl
+from asyncio import AbstractEventLoop
+from collections.abc import Mapping
+
+from penstock.gateway.endpoints import Endpoint
+from penstock.gateway.upstream import Origin
+from penstock.metering.request import RequestHead
+from penstock.policies.deployments import Provider, Target
+
+NOT_FORWARDED = frozenset(
+    b"host connection keep-alive proxy-authorization proxy-connection te trailer transfer-encoding upgrade "
+    b"content-length accept-encoding expect http2-settings".split()
+)
+"""Headers that concern one hop only, or that Penstock sets itself."""
+KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key"})
+NOT_RETURNED = frozenset(b"connection keep-alive transfer-encoding content-length trailer upgrade".split())
+
+
+class Destination:
+    """One provider, ready to be called: its connections, and what all requests to it share."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        base_url: str,
+        loop: AbstractEventLoop,
+        environment: Mapping[str, str] = os.environ,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.provider = provider
+        scheme, _, rest = base_url.partition("://")
+        if scheme == "unix":
+            self.origin = Origin(f"unix:{rest}", loop, connections=provider.connections)
+            self.base_path = ""
+        else:
+            authority, slash, path = rest.partition("/")
+            self.origin = Origin(
+                f"{scheme}://{authority}",
+                loop,
+                connections=provider.connections,
+                connect_timeout=provider.connect_timeout,
+                context=context,
+            )
+            self.base_path = (slash + path).rstrip("/")
+        self._key = environment.get(provider.api_key_env, "") if provider.api_key_env else ""
+        self._fixed = f"host: {self.origin.authority}\r\naccept-encoding: identity\r\n".encode() + self._key_header()
+
+    def _key_header(self) -> bytes:
+        if not self._key:
+            return b""
+        name = {"azure": "api-key: ", "anthropic": "x-api-key: "}.get(self.provider.kind, "authorization: Bearer ")
+        return f"{name}{self._key}\r\n".encode()
+
+    def path_for(self, endpoint: Endpoint, target: Target, client_target: bytes) -> str:
+        """Say where `endpoint` is at this provider."""
+        path, _, query = client_target.decode("latin-1").partition("?")
+        if self.provider.kind == "openai":
+            return self.base_path + endpoint.path
+        if self.provider.kind == "anthropic":
+            return self.base_path + endpoint.path + (f"?{query}" if query else "")
+        azure = path.startswith("/openai/")
+        version = self.provider.api_version or (
+            query.partition("api-version=")[2].partition("&")[0] if azure and "api-version=" in query else ""
+        )
+        if self.provider.kind == "sandbox" and not azure:
+            return path
+        if version in {"", "v1", "preview", "latest"}:
+            return f"{self.base_path}/openai/v1{endpoint.path}"
+        if endpoint.name == "responses":
+            return f"{self.base_path}/openai/responses?api-version={version}"
+        return f"{self.base_path}/openai/deployments/{target.upstream}{endpoint.path}?api-version={version}"
+
+    def request(self, method: str, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
+        """Return the bytes of a request: head and body in one write."""
+        lines = [f"{method} {path} HTTP/1.1\r\n".encode("latin-1"), self._fixed]
+        for name, value in headers:
+            if name in NOT_FORWARDED or name.startswith(b"x-penstock-") or (self._key and name in KEY_HEADERS):
+                continue
+            lines.append(b"%b: %b\r\n" % (name, value))
+        lines.append(b"content-length: %d\r\n\r\n" % len(body))
+        lines.append(body)
+        return b"".join(lines)
+
+
+def body_for(call_body: bytes, head: RequestHead, model: str, *, ask_for_usage: bool) -> bytes:
+    """Return the client's bytes with the model's name and the wish for usage put in, and nothing else touched."""
+    body = call_body
+    if model and model != head.model:
+        body = with_model(body, head.model, model)
+    if ask_for_usage:
+        body = with_usage(body)
+    return body
+
+
+def with_model(body: bytes, old: str, new: str) -> bytes:
+    """Change the model's name in place; where the bytes leave a doubt, write the whole body anew."""
+    pattern = rb'("model"\s*:\s*)' + re.escape(json.dumps(old, ensure_ascii=False).encode())
+    found = list(re.finditer(pattern, body))
+    if len(found) == 1:
+        start, end = found[0].span()
+        return body[:start] + found[0].group(1) + json.dumps(new, ensure_ascii=False).encode() + body[end:]
+    document = json.loads(body)
+    document["model"] = new
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def with_usage(body: bytes) -> bytes:
+    """Ask for usage at the end of the stream, in the client's name."""
+    if b'"stream_options"' not in body:
+        start = body.index(b"{") + 1
+        return body[:start] + b'"stream_options":{"include_usage":true},' + body[start:]
+    document = json.loads(body)
+    document["stream_options"] = {**(document.get("stream_options") or {}), "include_usage": True}
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def returned_headers(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Return the provider's headers as the client gets them: all but those of the hop."""
+    return b"".join(b"%b: %b\r\n" % (name, value) for name, value in headers if name not in NOT_RETURNED)

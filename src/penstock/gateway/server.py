@@ -1,0 +1,290 @@
+"""The door itself: HTTP/1.1 as clients speak it, parsed by llhttp, one request of a connection at a time."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from http import HTTPStatus
+
+import httptools
+from msgspec import Struct
+
+from penstock.gateway.upstream import HIGH_WATER
+
+
+class ServerLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much one client may ask of the door."""
+
+    max_body: int = 64 * 1024 * 1024
+    """Bytes of a request's body."""
+    max_headers: int = 64 * 1024
+    """Bytes of a request's head."""
+    max_pipeline: int = 16
+    """Requests of one connection that may wait behind the one being answered."""
+    request_timeout: float = 60.0
+    """Seconds in which a request, once begun, must have come whole."""
+    idle_timeout: float = 75.0
+    """Seconds that a connection may stay silent between two requests."""
+
+
+class Request:
+    """One request, whole."""
+
+    __slots__ = ("body", "headers", "keep_alive", "method", "target", "version")
+
+    def __init__(self) -> None:
+        self.method = ""
+        self.target = b""
+        """Path and query, as they came."""
+        self.headers: list[tuple[bytes, bytes]] = []
+        """Names in lower case, in the order in which they came."""
+        self.body = b""
+        self.keep_alive = True
+        self.version = "1.1"
+
+
+STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
+def status_line(status: int) -> bytes:
+    """Return the first line of a response."""
+    return STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n".encode()
+
+
+class Inbound(asyncio.Protocol):
+    """One connection of a client."""
+
+    __slots__ = (
+        "_ahead", "_begun_at", "_body", "_body_size", "_busy", "_connections", "_handle", "_head_size", "_limits",
+        "_loop", "_parser", "_paused", "_refused", "_request", "closed", "idle_since", "on_drained", "on_gone",
+        "streaming", "transport",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        handle: Callable[["Inbound", Request], None],
+        connections: set["Inbound"],
+        loop: asyncio.AbstractEventLoop,
+        limits: ServerLimits,
+    ) -> None:
+        self._handle = handle
+        self._connections = connections
+        self._loop = loop
+        self._limits = limits
+        self._parser = httptools.HttpRequestParser(self)
+        self._request = Request()
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._head_size = 0
+        self._ahead: deque[Request] = deque()
+        self._busy = False
+        self._refused = False
+        self._paused = False
+        self._begun_at = 0.0
+        self.closed = False
+        self.idle_since = loop.time()
+        self.streaming = False
+        self.on_gone: Callable[[], None] | None = None
+        """Called when the client leaves while it is being answered."""
+        self.on_drained: Callable[[bool], None] | None = None
+        """Called with False when the client is too slow for what it gets, with True when it has caught up."""
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember the connection, and when it should be made to wait."""
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]  # a stream transport, as asked for
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._connections.add(self)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """Tell whoever is answering."""
+        self.closed = True
+        self._connections.discard(self)
+        self._ahead.clear()
+        gone, self.on_gone = self.on_gone, None
+        if gone is not None:
+            gone()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        if self._refused:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse(400, "This is an HTTP/1.1 API; it does not upgrade connections.")
+        except httptools.HttpParserError:
+            self._refuse(400, "This is not a valid HTTP/1.1 request.")
+
+    def eof_received(self) -> bool:
+        """A client that has sent all may still be listening, but ours keep both halves open: it has left."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than its provider writes."""
+        if self.on_drained is not None:
+            self.on_drained(False)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        if self.on_drained is not None:
+            self.on_drained(True)
+
+    # httptools' parser
+
+    def on_message_begin(self) -> None:
+        """Start a request."""
+        self._request = Request()
+        self._body = []
+        self._body_size = 0
+        self._head_size = 0
+        self._begun_at = self._loop.time()
+
+    def on_url(self, url: bytes) -> None:
+        """Collect the target; it may come in pieces."""
+        self._request.target += url
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a header."""
+        self._request.headers.append((name.lower(), value))
+        self._count_head(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        """Look at the head before the body comes: too large is said at once."""
+        request = self._request
+        request.method = self._parser.get_method().decode("ascii")
+        request.version = self._parser.get_http_version()
+        request.keep_alive = self._parser.should_keep_alive()
+        for name, value in request.headers:
+            if name == b"content-length" and int(value) > self._limits.max_body:
+                self._refuse(413, f"The body is larger than {self._limits.max_body} bytes.")
+            elif name == b"expect" and value.lower() == b"100-continue" and not self._busy and not self._refused:
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """Collect a piece of the body."""
+        self._body_size += len(body)
+        if self._body_size > self._limits.max_body:
+            self._refuse(413, f"The body is larger than {self._limits.max_body} bytes.")
+            return
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Answer the request now, or after the one that is being answered."""
+        if self._refused:
+            return
+        request = self._request
+        request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        self._begun_at = 0.0
+        if not self._busy:
+            self._busy = True
+            self._handle(self, request)
+            return
+        self._ahead.append(request)
+        if len(self._ahead) >= self._limits.max_pipeline and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def _count_head(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > self._limits.max_headers:
+            self._refuse(431, f"The head is larger than {self._limits.max_headers} bytes.")
+
+    def _refuse(self, status: int, sentence: str) -> None:
+        """Answer what cannot be a request, and hang up."""
+        if self._refused or self.closed:
+            return
+        self._refused = True
+        if not self._busy:
+            body = b'{"error":{"message":"%s","type":"invalid_request_error","code":"bad_http"}}' % sentence.encode()
+            self.transport.write(
+                b"%scontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
+                % (status_line(status), len(body), body)
+            )
+        self.transport.close()
+
+    # Answering
+
+    def reply(self, head: bytes, body: bytes, *, keep_alive: bool) -> None:
+        """Send a whole response; `head` ends before the empty line, and this adds the length."""
+        if self.closed:
+            return
+        closing = b"" if keep_alive else b"connection: close\r\n"
+        self.transport.write(b"%scontent-length: %d\r\n%s\r\n%s" % (head, len(body), closing, body))
+        self._answered(keep_alive)
+
+    def start_stream(self, head: bytes, *, chunked: bool) -> None:
+        """Send the head of a stream."""
+        self.streaming = True
+        if not self.closed:
+            framing = b"transfer-encoding: chunked\r\n\r\n" if chunked else b"connection: close\r\n\r\n"
+            self.transport.write(head + framing)
+
+    def write_chunk(self, data: bytes) -> None:
+        """Send a piece of a chunked stream."""
+        if data and not self.closed:
+            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def write_raw(self, data: bytes) -> None:
+        """Send a piece of a stream that ends with the connection."""
+        if data and not self.closed:
+            self.transport.write(data)
+
+    def end_stream(self, last: bytes, *, chunked: bool, keep_alive: bool) -> None:
+        """Send the last piece, and the end."""
+        self.streaming = False
+        if self.closed:
+            return
+        if chunked:
+            self.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n")
+        else:
+            self.write_raw(last)
+        self._answered(keep_alive and chunked)
+
+    def break_off(self) -> None:
+        """End a stream in a way that no client takes for its proper end."""
+        self.on_gone = self.on_drained = None
+        if not self.closed:
+            self.transport.abort()
+
+    def _answered(self, keep_alive: bool) -> None:
+        self.on_gone = self.on_drained = None
+        self.idle_since = self._loop.time()
+        if not keep_alive or self._refused:
+            self.transport.close()
+            return
+        if not self._ahead:
+            self._busy = False
+            return
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        # On the next turn: a long pipeline must not become a deep stack.
+        self._loop.call_soon(self._next)
+
+    def _next(self) -> None:
+        if self.closed:
+            return
+        self._handle(self, self._ahead.popleft())
+
+    # Keeping house
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being answered."""
+        return not self._busy
+
+    def sweep(self, now: float) -> None:
+        """Hang up on who says nothing, or says it too slowly."""
+        begun = self._begun_at
+        if begun and now - begun > self._limits.request_timeout:
+            self._refuse(408, "The request took too long to come.")
+        elif not self._busy and not begun and now - self.idle_since > self._limits.idle_timeout:
+            self.transport.close()
+
+    def close_when_idle(self) -> None:
+        """Hang up now if nothing is being answered; the worker asks again until all are gone."""
+        if not self._busy:
+            self.transport.close()

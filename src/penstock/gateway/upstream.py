@@ -1,0 +1,377 @@
+"""Connections to providers: HTTP/1.1, kept alive, pooled by origin.
+
+An `Exchange` is one request and its reply. It is awaited twice at most: for the head (of a stream) or the whole
+reply (of anything else), and then for the end of the stream, whose bytes have gone to a `Sink` meanwhile.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import httptools
+
+from penstock.gateway.driving import Waiter
+
+HIGH_WATER = 256 * 1024
+"""Bytes of a reply that may wait for a slow client before its provider is made to wait."""
+IDLE_SECONDS = 45.0
+"""A connection unused for this long is closed: providers close theirs after a minute or more."""
+
+
+class UpstreamError(Exception):
+    """The provider could not be reached, or broke off. `code` is stable, `sent` tells whether it got the request."""
+
+    def __init__(self, code: str, message: str, *, sent: bool) -> None:
+        self.code, self.sent = code, sent
+        super().__init__(message)
+
+
+class Sink(Protocol):
+    """Where the body of a stream goes while it comes."""
+
+    def write(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        ...
+
+
+class Exchange:
+    """One request on one connection, and its reply."""
+
+    __slots__ = (
+        "_done", "_head", "_parts", "_size", "body", "connection", "deadline", "first_byte_at",
+        "headers", "limit_at", "max_reply", "paused", "relaying", "sink", "stall_timeout", "status", "streamed",
+    )  # fmt: skip
+
+    def __init__(self, connection: "Connection", max_reply: int) -> None:
+        self.connection = connection
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body = b""
+        self.streamed = False
+        """The reply is an event stream: `head()` returned early, and `end()` is still to be awaited."""
+        self.first_byte_at = 0.0
+        self.deadline = 0.0
+        self.limit_at = 0.0
+        """When a stream that nobody takes any more is cut off; 0: it is wanted."""
+        self.stall_timeout = 0.0
+        self.max_reply = max_reply
+        self.sink: Sink | None = None
+        self.relaying = False
+        self.paused = False
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._head: Waiter[None] = Waiter()
+        self._done: Waiter[None] = Waiter()
+
+    def head(self) -> Waiter[None]:
+        """Wait until the reply is whole, or, if it is an event stream, until it has begun."""
+        return self._head
+
+    def end(self, sink: Sink) -> Waiter[None]:
+        """Let the stream flow into `sink`, and wait for its end."""
+        self.sink = sink
+        self.relaying = True
+        if self._parts:
+            parts, self._parts = self._parts, []
+            for part in parts:
+                sink.write(part)
+        return self._done
+
+    def header(self, name: bytes) -> bytes:
+        """Return the value of a header by its lower-case name, or nothing."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return b""
+
+    # What the connection reports
+
+    def began(self, status: int, now: float) -> None:
+        """The head is complete."""
+        self.status = status
+        self.first_byte_at = now
+        if status == 200 and self.header(b"content-type").startswith(b"text/event-stream"):
+            self.streamed = True
+            self.deadline = now + self.stall_timeout
+
+    def got(self, parts: list[bytes]) -> None:
+        """Body bytes came: all of one read at once."""
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        if self.relaying:
+            self.sink.write(data)  # type: ignore[union-attr]  # set together with `relaying`
+            return
+        self._size += len(data)
+        if self._size > self.max_reply:
+            self.connection.abort(UpstreamError("reply_too_large", "The provider's reply is too large.", sent=True))
+            return
+        self._parts.append(data)
+
+    def completed(self) -> None:
+        """The reply has ended as it should."""
+        if not self.streamed:
+            parts = self._parts
+            self.body = parts[0] if len(parts) == 1 else b"".join(parts)
+            self._head.settle(None)
+            return
+        if not self._head.settled:
+            self._head.settle(None)
+        self._done.settle(None)
+
+    def failed(self, error: UpstreamError) -> None:
+        """The reply has ended as it should not."""
+        if not self._head.settled:
+            self._head.fail(error)
+        elif self.streamed and not self._done.settled:
+            self._done.fail(error)
+
+
+class Connection(asyncio.Protocol):
+    """One connection to a provider; carries one exchange at a time."""
+
+    __slots__ = ("_complete", "_loop", "_origin", "_parser", "_parts", "closed", "exchange", "idle_since", "transport")
+
+    def __init__(self, origin: "Origin", loop: asyncio.AbstractEventLoop) -> None:
+        self._origin = origin
+        self._loop = loop
+        self.transport: asyncio.Transport | None = None
+        self.exchange: Exchange | None = None
+        self.closed = False
+        self.idle_since = 0.0
+        self._parts: list[bytes] = []
+        self._complete = False
+
+    def start(self, request: bytes, exchange: Exchange) -> None:
+        """Send a request; its reply goes to `exchange`."""
+        self.exchange = exchange
+        self._parser = httptools.HttpResponseParser(self)
+        self._complete = False
+        self.transport.write(request)  # type: ignore[union-attr]  # connected before it is handed out
+
+    def abort(self, error: UpstreamError | None = None) -> None:
+        """Close at once; an exchange under way fails with `error`."""
+        self.closed = True
+        exchange, self.exchange = self.exchange, None
+        if self.transport is not None:
+            self.transport.abort()
+        if exchange is not None and error is not None:
+            exchange.failed(error)
+
+    def pause(self) -> None:
+        """Stop reading: the one who takes the bytes is slow."""
+        if not self.closed and self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if not self.closed and self.transport is not None:
+            self.transport.resume_reading()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember the transport."""
+        self.transport = transport  # type: ignore[assignment]  # a stream transport, as asked for
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, then hand it on in one piece."""
+        exchange = self.exchange
+        if exchange is None:
+            self.abort()  # bytes that nobody asked for: this connection can no longer be trusted
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._origin.drop(self)
+            self.abort(UpstreamError("bad_reply", f"The provider's reply is not HTTP: {error}", sent=True))
+            return
+        parts = self._parts
+        if parts:
+            self._parts = []
+            if exchange.streamed:
+                exchange.deadline = self._loop.time() + exchange.stall_timeout
+            exchange.got(parts)
+        if self._complete:
+            self._finish()
+        elif exchange.streamed and not exchange._head.settled:  # noqa: SLF001
+            exchange._head.settle(None)  # noqa: SLF001
+
+    def eof_received(self) -> bool:
+        """Let a reply that is delimited by the end of the connection end here."""
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Fail what was under way, unless the end of the connection is how it ends."""
+        self.closed = True
+        self._origin.drop(self)
+        exchange = self.exchange
+        if exchange is None:
+            return
+        self.exchange = None
+        until_close = (
+            exchange.status != 0
+            and error is None
+            and not exchange.header(b"content-length")
+            and b"chunked" not in exchange.header(b"transfer-encoding")
+        )
+        if until_close:
+            exchange.completed()
+        else:
+            exchange.failed(UpstreamError("connection", "The provider closed the connection.", sent=True))
+
+    # httptools' parser
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a header."""
+        self.exchange.headers.append((name.lower(), value))  # type: ignore[union-attr]
+
+    def on_headers_complete(self) -> None:
+        """Tell the exchange that its reply has begun."""
+        status = self._parser.get_status_code()
+        if status < 200:  # 100 Continue and its like: the real head follows
+            self.exchange.headers.clear()  # type: ignore[union-attr]
+            return
+        self.exchange.began(status, self._loop.time())  # type: ignore[union-attr]
+
+    def on_body(self, body: bytes) -> None:
+        """Collect a piece of the body."""
+        self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        """Note the end; it is acted on once the read is parsed."""
+        if self._parser.get_status_code() >= 200:
+            self._complete = True
+
+    def _finish(self) -> None:
+        exchange, self.exchange = self.exchange, None
+        if self._parser.should_keep_alive() and not self.closed:
+            self._origin.give_back(self)
+        else:
+            self._origin.drop(self)
+            self.abort()
+        exchange.completed()  # type: ignore[union-attr]
+
+
+class Origin:
+    """One scheme, host and port (or Unix socket), with its connections."""
+
+    def __init__(
+        self,
+        url: str,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        connections: int = 512,
+        connect_timeout: float = 5.0,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        parts = urlsplit(url)
+        self._loop = loop
+        self.unix_path = url.removeprefix("unix:") if url.startswith("unix:") else ""
+        self.host = parts.hostname or ""
+        self.port = parts.port or (443 if parts.scheme == "https" else 80)
+        self.context = (context or ssl.create_default_context()) if parts.scheme == "https" else None
+        default_port = 443 if self.context else 80
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        self.authority = (
+            "localhost" if self.unix_path else name + (f":{self.port}" if self.port != default_port else "")
+        )
+        self.connections = connections
+        self.connect_timeout = connect_timeout
+        self._idle: deque[Connection] = deque()
+        self._all: set[Connection] = set()
+        self._opening = 0
+        self._queue: deque[Waiter[None]] = deque()
+
+    async def connection(self) -> Connection:
+        """Return a connection that is free: a warm one if there is one, a new one while the limit allows it."""
+        while True:
+            while self._idle:
+                connection = self._idle.pop()
+                if not connection.closed:
+                    return connection
+            if len(self._all) + self._opening < self.connections:
+                return await self._open()
+            if len(self._queue) >= self.connections * 4:
+                raise UpstreamError("queue_full", f"Too many calls wait for {self.authority}.", sent=False)
+            turn: Waiter[None] = Waiter()
+            self._queue.append(turn)
+            await turn
+
+    async def _open(self) -> Connection:
+        self._opening += 1
+        try:
+            connection = await self._loop.create_task(self._connect())
+        except TimeoutError:
+            raise UpstreamError(
+                "connect_timeout", f"No connection to {self.authority} in {self.connect_timeout:g} s.", sent=False
+            ) from None
+        except (OSError, ssl.SSLError) as error:
+            raise UpstreamError("connection", f"Cannot connect to {self.authority}: {error}", sent=False) from None
+        finally:
+            self._opening -= 1
+            self._next()
+        self._all.add(connection)
+        return connection
+
+    async def _connect(self) -> Connection:
+        def build() -> Connection:
+            return Connection(self, self._loop)
+
+        async with asyncio.timeout(self.connect_timeout):
+            if self.unix_path:
+                _, connection = await self._loop.create_unix_connection(build, self.unix_path)
+            else:
+                _, connection = await self._loop.create_connection(
+                    build, self.host, self.port, ssl=self.context, server_hostname=self.host if self.context else None
+                )
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep a connection for the next exchange."""
+        connection.idle_since = self._loop.time()
+        self._idle.append(connection)
+        self._next()
+
+    def drop(self, connection: Connection) -> None:
+        """Forget a connection that has ended."""
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._next()
+
+    def _next(self) -> None:
+        if self._queue and (self._idle or len(self._all) + self._opening < self.connections):
+            self._queue.popleft().settle(None)
+
+    def sweep(self, now: float) -> None:
+        """End what has waited too long: exchanges past their deadline, connections nobody used."""
+        for connection in list(self._all):
+            exchange = connection.exchange
+            if exchange is None:
+                if connection.idle_since and now - connection.idle_since > IDLE_SECONDS:
+                    self.drop(connection)
+                    connection.abort()
+            elif (now > exchange.deadline and not exchange.paused) or 0 < exchange.limit_at < now:
+                self.drop(connection)
+                code = "stalled" if exchange.streamed else "timeout"
+                connection.abort(UpstreamError(code, f"{self.authority} did not answer in time.", sent=True))
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connection in list(self._all):
+            connection.abort()
+        self._all.clear()
+        self._idle.clear()
+
+
+async def send(origin: Origin, request: bytes, *, timeout: float, stall_timeout: float, max_reply: int) -> Exchange:  # noqa: ASYNC109  # a deadline that `sweep` enforces
+    """Send `request` (head and body) and return its exchange, once the reply is whole or its stream has begun."""
+    connection = await origin.connection()
+    exchange = Exchange(connection, max_reply)
+    loop = connection._loop  # noqa: SLF001
+    exchange.deadline = loop.time() + timeout
+    exchange.stall_timeout = stall_timeout
+    connection.start(request, exchange)
+    await exchange.head()
+    return exchange

@@ -1,0 +1,70 @@
+"""A provider that answers with recorded bytes, and remembers what it was sent: a function from request to reply."""
+
+import socketserver
+import threading
+from collections.abc import Callable
+from http.client import parse_headers
+from io import BytesIO
+from typing import NamedTuple
+
+
+class Asked(NamedTuple):
+    """One request, as the provider got it."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Scripted:
+    """Serves on a free loopback port; `answer` returns the pieces to send, head and all. None closes the connection."""
+
+    def __init__(self, answer: Callable[[Asked], list[bytes | None]]) -> None:
+        self.asked: list[Asked] = []
+        outer = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                while line := self.rfile.readline():
+                    method, target, _ = line.decode().split(" ")
+                    raw = b""
+                    while (header := self.rfile.readline()) not in (b"\r\n", b""):
+                        raw += header
+                    headers = {name.lower(): value for name, value in parse_headers(BytesIO(raw + b"\r\n")).items()}
+                    body = self.rfile.read(int(headers.get("content-length", 0)))
+                    asked = Asked(method, target, headers, body)
+                    outer.asked.append(asked)
+                    for piece in answer(asked):
+                        if piece is None:
+                            return
+                        try:
+                            self.wfile.write(piece)
+                            self.wfile.flush()
+                        except OSError:
+                            return
+
+        class Threaded(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+            allow_reuse_address = True
+
+        self._server = Threaded(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def whole(body: bytes, status: str = "200 OK", kind: str = "application/json", extra: str = "") -> list[bytes]:
+    """Return a reply with a length."""
+    return [f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\n{extra}content-length: {len(body)}\r\n\r\n".encode() + body]
+
+
+def stream(pieces: list[bytes], *, end: bool = True, extra: str = "") -> list[bytes | None]:
+    """Return a chunked event stream; without `end` the connection is cut instead."""
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{extra}transfer-encoding: chunked\r\n\r\n".encode()
+    chunks: list[bytes | None] = [head, *(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)]
+    return [*chunks, b"0\r\n\r\n"] if end else [*chunks, None]
