@@ -17,6 +17,9 @@ SINCE_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 DECIMALS = 18
 """Finest rate that the ledger can hold, in decimals of a dollar for one unit."""
 
+KEY = ("provider", "model", "version", "deployment_type", "region", "mode", "context_over", "hours")
+"""The fields of a row that say what it prices; dates say when."""
+
 ANY_MODEL = "*"
 """A row with this model prices every model of its provider that has no row of its own in the same layer."""
 

@@ -1,14 +1,15 @@
 """Percent off a list price: a discount turns the rows of a book into rows of a book of its own."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
-from itertools import pairwise
+from itertools import groupby
 
 import msgspec
 from msgspec import Struct
 
-from penstock.pricing.book import ANY_MODEL, SINCE_EVER, Book, PriceRow, make_book
+from penstock.pricing.book import ANY_MODEL, KEY, SINCE_EVER, Book, PriceRow, make_book
+from penstock.pricing.timeline import Line
 
 ANY_TYPE = "*"
 
@@ -45,56 +46,45 @@ def discounted(book: Book, discounts: Sequence[Discount]) -> list[Book]:
     """Make one book for each discount that fits rows of `book`, the most specific first."""
     books = []
     for discount in sorted(discounts, key=lambda one: -one.rank):
-        rows = [
-            row for base in _effective(row for row in book.rows if discount.fits(row)) if (row := _cut(base, discount))
-        ]
+        fitting = [row for row in book.rows if discount.fits(row)]
+        rows = [row for period in _periods(fitting) if (row := _cut(*period, discount))]
         if rows:
             title = f"{book.title or book.id} with {discount.percent}% off ({discount.name})"
             books.append(make_book(f"{book.id}-{discount.name}", "", rows, title=title, read=book.read))
     return books
 
 
-def _effective(rows: Iterable[PriceRow]) -> list[PriceRow]:
-    """Give each row the end that its successor puts to it."""
-    by_key: dict[tuple[object, ...], list[PriceRow]] = {}
-    for row in rows:
-        key = (
-            row.provider,
-            row.model,
-            row.version,
-            row.deployment_type,
-            row.region,
-            row.mode,
-            row.context_over,
-            row.hours,
-        )
-        by_key.setdefault(key, []).append(row)
-    ended = []
-    for some in by_key.values():
-        line = sorted(some, key=lambda row: row.valid_from)
-        for row, successor in pairwise(line):
-            end = min(row.valid_to or successor.valid_from, successor.valid_from)
-            ended.append(msgspec.structs.replace(row, valid_to=end))
-        ended.append(line[-1])
-    return ended
+def _periods(rows: Sequence[PriceRow]) -> Iterator[tuple[PriceRow, datetime, datetime | None]]:
+    """Yield each row with the time in which it decides: from one instant up to another, or open."""
+
+    def key(row: PriceRow) -> tuple[str, ...]:
+        return tuple(str(getattr(row, field)) for field in KEY)
+
+    for _, some in groupby(sorted(rows, key=key), key=key):
+        line = Line("", list(some))
+        turns = {row.valid_from for row in line.rows} | {row.valid_to for row in line.rows if row.valid_to}
+        starts = sorted(turns)
+        for start, end in zip(starts, [*starts[1:], None], strict=True):
+            if row := line.row(start):
+                yield row, start, end
 
 
-def _cut(base: PriceRow, discount: Discount) -> PriceRow | None:
-    start = max(base.valid_from, discount.valid_from)
-    ends = [end for end in (base.valid_to, discount.valid_to) if end is not None]
+def _cut(base: PriceRow, start: datetime, end: datetime | None, discount: Discount) -> PriceRow | None:
+    start = max(start, discount.valid_from)
+    ends = [one for one in (end, discount.valid_to) if one is not None]
     end = min(ends) if ends else None
     if end is not None and end <= start:
         return None
     left = (100 - discount.percent) / 100
+    later = f"@{start:%Y-%m-%d}" if start > base.valid_from else ""
     return msgspec.structs.replace(
         base,
         valid_from=start,
         valid_to=end,
         rates={unit: (rate * left).normalize() for unit, rate in base.rates.items()},
-        earliest=base.earliest and discount.valid_from == SINCE_EVER,
+        earliest=base.earliest and start == base.valid_from and discount.valid_from == SINCE_EVER,
         source=f"{base.id} of {base.book}, {discount.percent}% off ({discount.name})",
         book="",
-        id=f"{base.id}-{discount.percent}%({discount.name})"
-        + (f"@{start:%Y-%m-%d}" if start > base.valid_from else ""),
+        id=f"{base.id}-{discount.percent}%({discount.name}){later}",
         hash="",
     )

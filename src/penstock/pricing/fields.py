@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 
 from penstock.errors import PriceBookError
-from penstock.pricing.book import DECIMALS, SINCE_EVER, PriceRow
+from penstock.pricing.book import DECIMALS, KEY, SINCE_EVER, PriceRow
 from penstock.pricing.timeline import Hours
 from penstock.pricing.usage import PRICED
 from penstock.pricing.zones import plain_region
@@ -21,7 +21,6 @@ QUOTED = {unit: Decimal(1_000_000) for unit in PRICED} | {
 }
 """How many units a quoted rate buys: a million tokens or characters, a thousand searches or pages, one second."""
 
-KEY = ("provider", "model", "version", "deployment_type", "region", "mode", "context_over", "hours")
 COLUMNS = (*KEY, "from", "to", "earliest", "free", "flat_rate", *PRICED, "source", "read")
 MODES = ("standard", "batch", "flex", "priority", "fast")
 DEPLOYMENT_TYPES = ("global", "data_zone", "regional", "global_ptu", "data_zone_ptu", "regional_ptu")
@@ -146,7 +145,7 @@ def _rate(value: object, per: Decimal, wrong: Callable[[str], PriceBookError]) -
 
 
 def instant(value: object, wrong: Callable[[str], PriceBookError]) -> datetime | None:
-    """Read a day (its midnight) or an instant, in UTC where it names no zone; raises what `wrong` makes of a problem."""
+    """Read a day (its midnight) or an instant, in UTC where it names no zone; raises what `wrong` makes of trouble."""
     if value is None:
         return None
     try:

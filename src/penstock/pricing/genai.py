@@ -11,6 +11,7 @@ Azure is left out: there the package knows neither deployment types nor batch, a
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
@@ -18,6 +19,7 @@ from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
 
+from penstock.errors import PriceBookError
 from penstock.pricing.book import DECIMALS, SINCE_EVER, Book, PriceRow, make_book
 from penstock.pricing.names import Clause, Name, split_version
 
@@ -65,13 +67,14 @@ BY_THE_REQUEST = {"groq/whisper-large-v3", "groq/whisper-large-v3-turbo"}
 def genai_book(cached: bytes | None = None) -> Book:
     """Return the book of the installed genai-prices.
 
-    `cached` are the bytes that `Book.to_bytes` once gave: they are used if they are of the same version, which
-    spares the second that importing and converting the package takes. Where they are kept is the caller's business.
+    `cached` are the bytes that `Book.to_bytes` once gave: they are used if they are whole and of the same version,
+    which spares the second that importing and converting the package takes. Keeping them is the caller's business.
     """
     if cached is not None:
-        book = Book.from_bytes(cached)
-        if book.id == f"genai-prices@{installed_version()}":
-            return book
+        with suppress(PriceBookError):  # a damaged copy is only a slower start
+            book = Book.from_bytes(cached)
+            if book.id == f"genai-prices@{installed_version()}":
+                return book
     return _convert()
 
 
@@ -119,22 +122,16 @@ def _model_rows(provider: str, model: Any, plain: str, its_version: str, source:
     )
     whens = {when: mode for variant in variants for when in variant.when.items() if (mode := MODES.get(when))}
     for when, mode in [(None, "standard"), *whens.items()]:
-        last: object = None
-        for day, next_day in zip(days, [*days[1:], None], strict=True):
-            if when and not any(_active(variant, when, day) for variant in variants):
-                continue
-            context = dict([when]) if when else None
-
-            def price(at: time, day: datetime = day, context: dict[str, str] | None = context) -> Any:
-                return model.get_prices(datetime.combine(day, at, UTC), context)
-
-            windows = _windows(edges, price)
-            if windows == last:
-                continue
-            last = windows
+        context = dict([when]) if when else None
+        for day, next_day, windows in _changes(
+            model,
+            context,
+            edges,
+            [day for day in days if when is None or any(_active(variant, when, day) for variant in variants)],
+        ):
             for hours, prices in windows:
+                missing = _why_no_rates(provider, model.id, prices)
                 for over, rates in _tiers(prices):
-                    missing = _why_no_rates(provider, model.id, prices)
                     yield PriceRow(
                         provider=provider,
                         model=plain,
@@ -143,11 +140,25 @@ def _model_rows(provider: str, model: Any, plain: str, its_version: str, source:
                         context_over=over,
                         hours=hours,
                         valid_from=day,
-                        valid_to=next_day if hours else None,
+                        valid_to=next_day,
                         rates={} if missing else rates,
                         free=not missing and not any(rates.values()),
                         source=f"{source}; {missing}" if missing else source,
                     )
+
+
+def _changes(
+    model: Any, context: dict[str, str] | None, edges: list[time], days: list[datetime]
+) -> list[tuple[datetime, datetime | None, list[tuple[str, Any]]]]:
+    """List the days on which a price changes, each with the day that ends it and the prices by daily window."""
+
+    def windows(day: datetime) -> list[tuple[str, Any]]:
+        return _windows(edges, lambda at: model.get_prices(datetime.combine(day, at, UTC), context))
+
+    changes = [(day, windows(day)) for day in days]
+    changes = [change for n, change in enumerate(changes) if n == 0 or change[1] != changes[n - 1][1]]
+    ends = [day for day, _ in changes[1:]]
+    return [(day, end, prices) for (day, prices), end in zip(changes, [*ends, None], strict=True)]
 
 
 def _days(constraints: list[Any]) -> list[datetime]:
