@@ -130,12 +130,9 @@ def _hint(sentence: str) -> str:
 
 def _check(settings: Settings, name: str) -> None:
     """Check what types cannot: that names are unique, and that what is named is there."""
-    for kind, rows in (("providers", settings.providers), ("deployments", settings.deployments)):
-        seen: set[str] = set()
-        for number, row in enumerate(rows):
-            if row.name in seen:
-                raise SettingsError(name, f"{kind}[{number}].name", f"there are two with the name {row.name!r}")
-            seen.add(row.name)
+    _check_unique(name, "providers", [row.name for row in settings.providers])
+    _check_unique(name, "deployments", [row.name for row in settings.deployments])
+    _check_unique(name, "routes", [row.model for row in settings.routes])
     known = {provider.name for provider in settings.providers}
     for number, provider in enumerate(settings.providers):
         if not provider.base_url and provider.kind != "sandbox":
@@ -163,6 +160,12 @@ def _check(settings: Settings, name: str) -> None:
         raise SettingsError(name, "server.port", "a port is a number from 1 to 65535")
     if settings.server.workers < 1:
         raise SettingsError(name, "server.workers", "at least one worker is needed")
+
+
+def _check_unique(file: str, kind: str, names: list[str]) -> None:
+    for number, one in enumerate(names):
+        if one in names[:number]:
+            raise SettingsError(file, f"{kind}[{number}]", f"there are two rows for {one!r}")
 
 
 def _near(name: str, known: set[str]) -> str:

@@ -55,7 +55,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Bytes of a reply that is not a stream."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class LiveCall(Call):
     """A call with its client at the other end."""
 
@@ -215,7 +215,9 @@ class Gateway:
         call.decisions.append(f"{target.deployment.name}#{number}" + ("" if purpose == "call" else f" {purpose}"))
         destination = self._destinations[target.provider.name]
         provider = target.provider
-        hide_usage = call.head.stream and not call.head.include_usage and call.endpoint.name in {"chat", "completions"}
+        hide_usage = (
+            bool(call.head.stream) and not call.head.include_usage and call.endpoint.name in {"chat", "completions"}
+        )
         body = body_for(call.body, call.head, target.upstream if call.head.model else "", ask_for_usage=hide_usage)
         path = destination.path_for(call.endpoint, target, call.request.target)
         at = call.at if number == 1 else datetime.now(UTC)
@@ -342,7 +344,7 @@ class Gateway:
         attempt = Attempt(
             request_id=call.request_id, attempt=step.number, purpose=step.purpose, at=step.at,
             recorded_at=datetime.now(UTC), endpoint=call.endpoint.name, requested_model=call.requested_model,
-            outcome=outcome, status=status, error=error, stream=call.head.stream,
+            outcome=outcome, status=status, error=error, stream=bool(call.head.stream),
             duration_us=int((now - step.started) * 1e6),
             first_token_us=int((step.first_token_at - step.started) * 1e6) if step.first_token_at else 0,
             decision=call.decisions[-1],
@@ -391,6 +393,12 @@ class Gateway:
     async def _other(self, inbound: Inbound, request: Request, path: bytes) -> None:
         if path == b"/healthz":
             inbound.reply(b"%scontent-type: text/plain\r\n" % status_line(200), b"ok\n", keep_alive=request.keep_alive)
+        elif path == b"/readyz":
+            if self._booking.error is not None:
+                refusal = RefusedError(503, "ledger_unavailable", str(self._booking.error))
+                self._refuse(inbound, request, None, "", refusal)
+            elif self._control is not None:
+                await self._forward(self._control, inbound, request, "/api/health")
         elif endpoints.is_ai_path(path):
             await self._unmetered(inbound, request, path)
         elif path.startswith(b"/sandbox/") and self._sandbox is not None:

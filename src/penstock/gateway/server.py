@@ -24,6 +24,8 @@ class ServerLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Seconds in which a request, once begun, must have come whole."""
     idle_timeout: float = 75.0
     """Seconds that a connection may stay silent between two requests."""
+    write_timeout: float = 60.0
+    """Seconds that a client may take nothing of its reply before it is taken for gone."""
 
 
 class Request:
@@ -55,8 +57,8 @@ class Inbound(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_begun_at", "_body", "_body_size", "_busy", "_connections", "_handle", "_head_size", "_limits",
-        "_loop", "_parser", "_paused", "_refused", "_request", "closed", "idle_since", "on_drained", "on_gone",
-        "streaming", "transport",
+        "_loop", "_parser", "_paused", "_refused", "_request", "_stuck_at", "closed", "idle_since", "on_drained",
+        "on_gone", "streaming", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +82,7 @@ class Inbound(asyncio.Protocol):
         self._refused = False
         self._paused = False
         self._begun_at = 0.0
+        self._stuck_at = 0.0
         self.closed = False
         self.idle_since = loop.time()
         self.streaming = False
@@ -122,11 +125,13 @@ class Inbound(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client reads more slowly than its provider writes."""
+        self._stuck_at = self._loop.time()
         if self.on_drained is not None:
             self.on_drained(False)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
+        self._stuck_at = 0.0
         if self.on_drained is not None:
             self.on_drained(True)
 
@@ -279,7 +284,9 @@ class Inbound(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """Hang up on who says nothing, or says it too slowly."""
         begun = self._begun_at
-        if begun and now - begun > self._limits.request_timeout:
+        if self._stuck_at and now - self._stuck_at > self._limits.write_timeout:
+            self.transport.abort()
+        elif begun and now - begun > self._limits.request_timeout:
             self._refuse(408, "The request took too long to come.")
         elif not self._busy and not begun and now - self.idle_since > self._limits.idle_timeout:
             self.transport.close()

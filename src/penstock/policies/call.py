@@ -10,7 +10,7 @@ from penstock.metering.request import RequestHead
 from penstock.policies.deployments import Target
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class Call:
     """One request of a client. Policies may change where it goes and what is sent."""
 
