@@ -3,7 +3,8 @@
 PenstockError
 ├── InputError            what a user gave cannot be used (a file, a line, an option)
 │   ├── SettingsError     the configuration file
-│   └── PriceBookError    a price book or a price row
+│   ├── PriceBookError    a price book or a price row
+│   └── PlanError         an input of a calculator
 ├── UnpricedError         a model, or a unit that it bills, has no price
 ├── UsageError            a provider's usage report contradicts itself
 ├── LedgerError           the ledger cannot be read or written
@@ -43,6 +44,16 @@ class PriceBookError(InputError):
     def __init__(self, book: str, place: str, problem: str) -> None:
         self.book, self.place, self.problem = book, place, problem
         super().__init__(f"Price book {book}, {place}: {problem}")
+
+
+class PlanError(InputError):
+    """An input of a calculator cannot be used. `field` is its name in the dataclass, the option and the plan file."""
+
+    code = "wrong_plan"
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field, self.problem = field, problem
+        super().__init__(f"{field}: {problem}")
 
 
 class UnpricedError(PenstockError):

@@ -1,0 +1,232 @@
+"""A command from a calculator: each input of its dataclass is an option named like the field, or a line of a file."""
+
+import dataclasses
+import inspect
+import tomllib
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time
+from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import msgspec
+from cyclopts import App, Parameter, Token
+from docstring_parser import parse_from_object
+
+from penstock.cli.options import Common, print_json
+from penstock.cli.plan_show import show
+from penstock.errors import InputError, PlanError
+from penstock.planning.answer import Answer
+from penstock.planning.prices import Prices
+from penstock.planning.quantity import Inputs, units
+
+ABOUT_THE_PLAN = ("calculator", "book", "at", "provider")
+"""Lines of a plan file that are not inputs."""
+
+
+@Parameter(name="*", group="Prices and plan")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """Options of every calculator."""
+
+    plan: Annotated[Path | None, Parameter(name="--from", help="Plan file (TOML); options given here win.")] = None
+    book: Annotated[str | None, Parameter(help="Scenario price book; guide-2026-03 is the guide's own table.")] = None
+    provider: Annotated[str | None, Parameter(help="Who bills: azure (default), openai, anthropic, ...")] = None
+    at: Annotated[datetime | None, Parameter(help="Prices as of this day (UTC); by default now.")] = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Calculator:
+    """One `penstock plan` command: its inputs, its function, and an example that stands in its help."""
+
+    name: str
+    inputs: type[Inputs]
+    compute: Callable[..., Answer]
+    about: str
+    example: str
+    extras: type[Any] | None = None
+    """Options of the command line alone (files to read or write); `compute` gets them as a third argument."""
+
+
+def declare(app: App, calculator: Calculator) -> None:
+    """Add the calculator's command to `app`."""
+
+    def command(**given: Any) -> None:
+        common, options = given.pop("common", Common()), given.pop("options", PlanOptions())
+        extras = given.pop("extras", calculator.extras() if calculator.extras else None)
+        document = read_plan(options.plan, calculator) if options.plan else {}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        inputs = build(calculator.inputs, {**inputs_of(document), **chosen}, options.plan, frozenset(chosen))
+        prices = prices_for(document, options)
+        answer = run(calculator, inputs, prices, extras)
+        if common.json:
+            print_json({"calculator": calculator.name, "inputs": inputs, **fields_of(answer)})
+        else:
+            show(answer)
+
+    parameters = [_option(calculator.inputs, field) for field in dataclasses.fields(calculator.inputs)]  # type: ignore[arg-type]
+    parameters += [_flat("options", PlanOptions), _flat("common", Common)]
+    if calculator.extras:
+        parameters.append(_flat("extras", calculator.extras))
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__doc__ = f"{calculator.about}\n\nExample: `{calculator.example}`"
+    app.command(command, name=calculator.name)
+
+
+def run(calculator: Calculator, inputs: Inputs, prices: Prices, extras: Any = None) -> Answer:
+    """Compute; a wrong input is named as the option that a user types."""
+    try:
+        return calculator.compute(inputs, prices, extras) if calculator.extras else calculator.compute(inputs, prices)
+    except PlanError as error:
+        raise InputError(f"--{error.field.replace('_', '-')}: {error.problem}") from error
+
+
+def fields_of(answer: Answer) -> dict[str, Any]:
+    """Return the fields of an answer, its own figures before what every answer has."""
+    base = {field.name for field in dataclasses.fields(Answer)}
+    own = {name.name: getattr(answer, name.name) for name in dataclasses.fields(answer) if name.name not in base}
+    return {
+        "answer": answer.answer,
+        **own,
+        **{name: getattr(answer, name) for name in base_order() if name != "answer"},
+    }
+
+
+def base_order() -> list[str]:
+    """Return the names of what every answer has, in their order."""
+    return [field.name for field in dataclasses.fields(Answer)]
+
+
+def read_plan(path: Path, calculator: Calculator | None = None) -> dict[str, Any]:
+    """Read a plan file; numbers with a point stay exact. Raises InputError that names the file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = tomllib.loads(text, parse_float=Decimal)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a TOML file ({error})") from error
+    if not document:
+        raise InputError(f"{path}: the file is empty; write inputs such as: requests_per_day = 10000")
+    if calculator and document.get("calculator", calculator.name) != calculator.name:
+        raise InputError(f"{path}: a plan for {document['calculator']}; use: penstock plan {document['calculator']}")
+    return document
+
+
+def inputs_of(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what a plan file says about the calculator's inputs."""
+    return {name: value for name, value in document.items() if name not in ABOUT_THE_PLAN}
+
+
+def prices_for(document: dict[str, Any], options: PlanOptions) -> Prices:
+    """Load the books; the command line wins over the plan file."""
+    from penstock.pricing.books import default_catalog
+
+    at = options.at or document.get("at") or datetime.now(UTC)
+    if isinstance(at, str):
+        at = _day(at)
+    if isinstance(at, date) and not isinstance(at, datetime):
+        at = datetime.combine(at, time())
+    catalog = default_catalog(scenario=options.book or document.get("book", ""))
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return Prices(catalog, at, options.provider or document.get("provider", "azure"))
+
+
+def _day(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputError(f"at: {text!r} is not a day such as 2026-11-23") from error
+
+
+def build(shape: type[Inputs], given: dict[str, Any], path: Path | None, options: frozenset[str]) -> Inputs:
+    """Make the inputs. Raises InputError that names the option, or the file and its line's name."""
+    names = [field.name for field in dataclasses.fields(shape)]  # type: ignore[arg-type]
+
+    def where(name: str) -> str:
+        return _place(name, path, options)
+
+    for name in given:
+        if name not in names:
+            near = get_close_matches(name, names, n=1)
+            raise InputError(f"{where(name)}: no such input{f'; did you mean {near[0]}?' if near else ''}")
+    given = {name: _parsed(shape, name, value, where(name)) for name, value in given.items()}
+    try:
+        return msgspec.convert(given, shape, strict=False)
+    except PlanError as error:
+        raise InputError(f"{where(error.field)}: {error.problem}") from error
+    except msgspec.ValidationError as error:
+        raise InputError(_complaint(str(error), where)) from error
+
+
+def _place(name: str, path: Path | None, options: frozenset[str]) -> str:
+    return f"{path}, {name}" if path and name not in options else f"--{name.replace('_', '-')}"
+
+
+def _complaint(text: str, where: Callable[[str], str]) -> str:
+    if text.startswith("Object missing required field"):
+        name = text.split("`")[1]
+        return f"{where(name)} is missing: give the option, or the line {name} = ... in a plan file"
+    problem, _, place = text.partition(" - at `$.")
+    name, _, rest = place.rstrip("`").partition("[")
+    return f"{where(name)}{f' [{rest}' if rest else ''}: {problem[:1].lower()}{problem[1:]}"
+
+
+def _parsed(shape: type[Inputs], name: str, value: Any, where: str) -> Any:
+    """Turn `50%` into 0.5, and `name=triage,model=gpt-4.1-nano` into a table."""
+    unit = units(shape).get(name)  # type: ignore[arg-type]
+    if isinstance(value, str) and unit and value.strip().endswith("%"):
+        return _number(value, where)
+    if isinstance(value, list | tuple):
+        return [_table(item, where) if isinstance(item, str) and "=" in item else item for item in value]
+    return value
+
+
+def _table(text: str, where: str) -> dict[str, str]:
+    parts = [part.partition("=") for part in text.split(",")]
+    if not all(equals for _, equals, _ in parts):
+        raise InputError(f"{where}: {text!r} is not of the form name=value,name=value")
+    return {name.strip(): value.strip() for name, _, value in parts}
+
+
+def _number(text: str, where: str) -> Decimal:
+    try:
+        return Decimal(text.strip().removesuffix("%").strip()) / (100 if text.strip().endswith("%") else 1)
+    except InvalidOperation as error:
+        raise InputError(f"{where}: {text!r} is not a number") from error
+
+
+def _decimal(_type: Any, tokens: tuple[Token, ...]) -> Decimal:
+    return _number(tokens[0].value, tokens[0].keyword or "value")
+
+
+def _option(shape: type[Inputs], field: dataclasses.Field[Any]) -> inspect.Parameter:
+    """Describe one input as an option that may be left out, since a plan file may give it."""
+    hint = get_type_hints(shape)[field.name]
+    required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    about = documentation(shape).get(field.name, "")
+    unit = units(shape).get(field.name)  # type: ignore[arg-type]
+    if unit and unit.name:
+        about = f"{about.rstrip('.')} ({'share, 0.25 or 25%' if unit.name == '%' else unit.name})."
+    settings: dict[str, Any] = {"help": f"{about} (required)" if required else about, "negative": ()}
+    if not required and field.default not in ("", (), None, dataclasses.MISSING):
+        shown = str(field.default)
+        settings["show_default"] = lambda _value: shown
+    parts = {part for part in get_args(hint) if part is not type(None)} if type(None) in get_args(hint) else {hint}
+    if parts == {Decimal}:
+        settings["converter"] = _decimal
+    if get_origin(hint) is tuple and dataclasses.is_dataclass(get_args(hint)[0]):
+        hint = list[str]
+    annotation = Annotated[hint | None, Parameter(**settings)]  # type: ignore[valid-type]
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _flat(name: str, shape: type[Any]) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=shape(), annotation=shape)
+
+
+def documentation(shape: type[Any]) -> dict[str, str]:
+    """Return the sentence under each field of a dataclass."""
+    return {item.arg_name: (item.description or "").replace("\n", " ") for item in parse_from_object(shape).params}

@@ -1,0 +1,136 @@
+"""An answer for people: the sentence, its figures, a table for each list, and what it rests on."""
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from penstock.cli.options import console, table
+from penstock.planning.answer import Answer, Correction
+from penstock.planning.prices import PriceUsed
+from penstock.planning.quantity import Unit, money, percent, units
+from penstock.planning.sensitivity import Swing
+
+LONGEST_TABLE = 30
+"""Rows shown of one list; `--json` has all of them."""
+
+
+def show(answer: Answer) -> None:
+    """Print the answer."""
+    console.print(f"[bold]{answer.answer}[/bold]")
+    _figures(answer)
+    for field in _own(answer):
+        value = getattr(answer, field)
+        if isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+            _rows(title(field), value)
+    _lines("Notes", answer.notes)
+    _sensitivity(answer.sensitivity)
+    _corrections(answer.corrections)
+    _lines("Assumptions", answer.assumptions)
+    _prices(answer.prices)
+
+
+def title(name: str) -> str:
+    """Turn a field's name into words: `monthly_cost` is `Monthly cost`."""
+    words = name.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def written(value: Any, unit: Unit | None) -> str:
+    """Write one value with its unit."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Decimal | int) and unit is not None:
+        if unit.name == "$":
+            return money(Decimal(value))
+        if unit.name == "%":
+            return percent(Decimal(value))
+        number = f"{value:,}" if isinstance(value, int) else f"{value.quantize(Decimal('0.001')).normalize():,f}"
+        return number if unit.name in ("", "tokens") else f"{number} {unit.name}"
+    if isinstance(value, Decimal):
+        return f"{value:,f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _own(answer: Answer) -> list[str]:
+    base = {field.name for field in dataclasses.fields(Answer)}
+    return [field.name for field in dataclasses.fields(answer) if field.name not in base]
+
+
+def _figures(answer: Answer) -> None:
+    shape: Any = type(answer)
+    known = units(shape)
+    grid = table("", "", numbers=("",))
+    grid.show_header = False
+    for name in _own(answer):
+        value = getattr(answer, name)
+        if isinstance(value, tuple) and (not value or dataclasses.is_dataclass(value[0])):
+            continue
+        if value not in ("", None):
+            grid.add_row(title(name), written(value, known.get(name)))
+    if grid.row_count:
+        console.print()
+        console.print(grid)
+
+
+def _rows(heading: str, rows: Sequence[Any]) -> None:
+    shape: Any = type(rows[0])
+    known = units(shape)
+    names = [field.name for field in dataclasses.fields(shape)]
+    names = [name for name in names if any(getattr(row, name) not in ("", None, ()) for row in rows)]
+    numbers = tuple(title(name) for name in names if isinstance(getattr(rows[0], name), Decimal | int))
+    grid = table(*map(title, names), title=heading, numbers=numbers)
+    grid.columns[0].no_wrap = True
+    for row in rows[:LONGEST_TABLE]:
+        grid.add_row(*(written(getattr(row, name), known.get(name)) for name in names))
+    console.print()
+    console.print(grid)
+    if len(rows) > LONGEST_TABLE:
+        console.print(f"... and {len(rows) - LONGEST_TABLE} more; --json has all of them.")
+
+
+def _lines(heading: str, lines: Sequence[str]) -> None:
+    if lines:
+        console.print(f"\n[bold]{heading}[/bold]")
+        for line in lines:
+            console.print(f"- {line}", highlight=False, markup=False)
+
+
+def _sensitivity(swings: Sequence[Swing]) -> None:
+    if not swings:
+        return
+    grid = table(
+        "Input", "10 % less", "10 % more", title="What moves the result most", numbers=("10 % less", "10 % more")
+    )
+    for swing in swings[:5]:
+        grid.add_row(title(swing.input), money(swing.low), money(swing.high))
+    console.print()
+    console.print(grid)
+
+
+def _corrections(corrections: Sequence[Correction]) -> None:
+    if not corrections:
+        return
+    grid = table("Section", "The guide says", "Computed", "Why", title="Where the guide says something else")
+    for each in corrections:
+        grid.add_row(each.section, each.says, each.computed, each.why)
+    console.print()
+    console.print(grid)
+
+
+def _prices(prices: Sequence[PriceUsed]) -> None:
+    if not prices:
+        return
+    grid = table("Price row", "Since", "Read", "Source", title="Prices used")
+    for price in prices:
+        since = "" if price.valid_from == date(1970, 1, 1) else str(price.valid_from)
+        grid.add_row(price.id, since, str(price.read or "-"), price.source)
+    console.print()
+    console.print(grid)
