@@ -64,7 +64,7 @@ def claude_count(version: str) -> CountText | None:
     if module is None:
         return None
     token_count = module.token_count
-    frame = token_count("", version)
+    frame = token_count("a", version) - 1  # an empty message has a frame of its own
     return lambda text: max(
         0, token_count(text if _encodable(text) else text.encode("utf-8", "replace").decode(), version) - frame
     )

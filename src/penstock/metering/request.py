@@ -77,6 +77,9 @@ def read_request(flavour: Flavour, body: bytes) -> RequestHead:
         if whole is not None:
             return read_request(flavour, whole)
         sentence = str(problem).removeprefix("JSON is malformed: ")
-        raise InputError(f"The request's body is not JSON: {sentence}. Send one JSON object.") from None
+        place = sentence if "(byte " in sentence else f"{sentence} (byte {len(body)})"
+        raise InputError(f"The request's body is not JSON: {place}. Send one JSON object.") from None
+    except RecursionError:
+        raise InputError("The request's body nests too deeply. Send plainer JSON.") from None
     except UnicodeDecodeError as problem:
         raise InputError(f"The request's body is not UTF-8: {problem.reason}. Send JSON in UTF-8.") from None

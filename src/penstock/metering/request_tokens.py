@@ -1,9 +1,9 @@
 """Input tokens of a whole request: what its texts take, and what is put around them.
 
-Frames. OpenAI: 3 tokens a message (4 from gpt-5 on), its role, its name and 1; 3 to begin the answer; tools as a TypeScript
-namespace and
-9, less 4 where a system message is there to hold them. Exact on the recorded answers of gpt-3.5-turbo (see
-tests/recorded/openai_chat_overhead.json); newer models moved these constants a little, so tools count as `scaled`.
+Frames. OpenAI: 3 tokens a message (4 from gpt-5 on), its role, its name and 1; 3 to begin the answer; tools as a
+TypeScript namespace and 9, less 4 where a system message is there to hold them. Exact on the recorded answers of
+gpt-3.5-turbo (tests/recorded/openai_chat_overhead.json); newer models moved these constants a little, so tools count
+as `scaled`.
 Anthropic: 7 tokens around the first message; tools as JSON, with what data/tokenizers.toml adds.
 """
 

@@ -31,6 +31,8 @@ def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         whole = mended(data)
         return decode(decoder, whole) if whole is not None else None
+    except RecursionError:
+        return None
 
 
 def glance(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
