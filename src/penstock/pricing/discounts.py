@@ -8,7 +8,7 @@ from itertools import groupby
 import msgspec
 from msgspec import Struct
 
-from penstock.pricing.book import ANY_MODEL, KEY, SINCE_EVER, Book, PriceRow, make_book
+from penstock.pricing.book import ANY_MODEL, DECIMALS, KEY, SINCE_EVER, Book, PriceRow, make_book
 from penstock.pricing.timeline import Line
 
 ANY_TYPE = "*"
@@ -81,7 +81,8 @@ def _cut(base: PriceRow, start: datetime, end: datetime | None, discount: Discou
         base,
         valid_from=start,
         valid_to=end,
-        rates={unit: (rate * left).normalize() for unit, rate in base.rates.items()},
+        # exact, but for a rate that already fills what the ledger can hold
+        rates={unit: round(rate * left, DECIMALS).normalize() for unit, rate in base.rates.items()},
         earliest=base.earliest and start == base.valid_from and discount.valid_from == SINCE_EVER,
         source=f"{base.id} of {base.book}, {discount.percent}% off ({discount.name})",
         book="",
