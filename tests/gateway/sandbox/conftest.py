@@ -4,11 +4,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx2
 import pytest
+from anthropic import Anthropic
+from openai import AzureOpenAI, OpenAI
 
 from penstock.gateway.sandbox.server import make_server
 from penstock.gateway.sandbox.settings import SandboxSettings
@@ -62,3 +64,35 @@ def served() -> Iterator[Sandbox]:
 def sandbox(served: Sandbox) -> Sandbox:
     httpx2.delete(f"{served.url}/sandbox/bill")
     return served
+
+
+class Clients:
+    """The official clients, one for each place and key, closed at the end."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._known: dict[tuple[object, ...], Any] = {}
+
+    def openai(self, url: str, key: str = "any", path: str = "/v1") -> OpenAI:
+        client: OpenAI = self._client(OpenAI, base_url=url + path, api_key=key)
+        return client
+
+    def azure(self, url: str, key: str = "any") -> AzureOpenAI:
+        client: AzureOpenAI = self._client(AzureOpenAI, azure_endpoint=url, api_key=key, api_version="2024-10-21")
+        return client
+
+    def anthropic(self, url: str, key: str = "any") -> Anthropic:
+        client: Anthropic = self._client(Anthropic, base_url=url, api_key=key)
+        return client
+
+    def _client(self, kind: Any, **fields: str) -> Any:
+        place = (kind, *fields.values())
+        if place not in self._known:
+            self._known[place] = self._stack.enter_context(kind(**fields, max_retries=0))
+        return self._known[place]
+
+
+@pytest.fixture(scope="session")
+def clients() -> Iterator[Clients]:
+    with ExitStack() as stack:
+        yield Clients(stack)

@@ -66,12 +66,12 @@ class _Exchange:
                 await self._reply(200, model_list(self._route.deployment, anthropic=anthropic))
             case "count":
                 self._check_form()
-                await self._count(self._desk.decode(raw))
+                await self._count(raw)
             case _:
                 self._check_form()
-                await self._work(self._desk.decode(raw))
+                await self._work(self._desk.decode(raw), raw)
 
-    async def _work(self, body: dict[str, Any]) -> None:
+    async def _work(self, body: dict[str, Any], raw: bytes) -> None:
         """Do what is billed, or what goes wrong with it."""
         name = str(self._route.deployment or body.get("model"))
         anthropic = self._route.dialect == "anthropic"
@@ -81,15 +81,15 @@ class _Exchange:
         if self._desk.bill.full:
             raise Failed("507")
         if self._route.flavour == "openai.embeddings":
-            await self._embed(body, control)
+            await self._embed(body, raw, control)
         else:
-            await self._generate(body, control)
+            await self._generate(body, raw, control)
 
-    async def _generate(self, body: dict[str, Any], control: Control) -> None:
+    async def _generate(self, body: dict[str, Any], raw: bytes, control: Control) -> None:
         desk, line = self._desk, self._line
         ask = desk.ask(self._route, body)
         owner = line.header(b"authorization") or line.header(b"x-api-key") or line.header(b"api-key")
-        call = desk.call(self._route, self._path, ask, control, owner)
+        call = desk.call(self._route, self._path, ask, control, owner=owner, raw=raw)
         wire = wire_of(call)
         first, each = self._pace(control)
         if await self._lost(control, first):
@@ -103,10 +103,10 @@ class _Exchange:
             desk.remember(call, wire)
             await self._reply(200, wire.body(), call.request_id)
 
-    async def _embed(self, body: dict[str, Any], control: Control) -> None:
+    async def _embed(self, body: dict[str, Any], raw: bytes, control: Control) -> None:
         desk = self._desk
         model = desk.model(self._route.deployment or body.get("model"), "embeddings")
-        document, tokens = embeddings(model, body)
+        document, tokens = embeddings(model, body, raw)
         if await self._lost(control, self._pace(control)[0]):
             return
         if control.usage != "none":
@@ -116,10 +116,10 @@ class _Exchange:
         desk.charge_embedding(model, self._route, path=self._path, number=number, tokens=tokens, client_id=client_id)
         await self._reply(200, document, f"req_{number}")
 
-    async def _count(self, body: dict[str, Any]) -> None:
+    async def _count(self, raw: bytes) -> None:
         asked = msgspec.structs.replace(self._route, flavour="anthropic.messages")
-        ask = self._desk.ask(asked, {"max_tokens": 1} | body)
-        await self._reply(200, {"input_tokens": count_request(ask.flavour, ask.model.name, body)})
+        ask = self._desk.ask(asked, {"max_tokens": 1} | self._desk.decode(raw))
+        await self._reply(200, {"input_tokens": count_request(ask.flavour, ask.model.name, raw)})
 
     async def _lost(self, control: Control, first: float) -> bool:
         """Wait for the first token; True: there is nobody left to answer, and nothing to bill."""

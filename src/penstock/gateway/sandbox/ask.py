@@ -10,10 +10,11 @@ from penstock.gateway.sandbox.failures import Failed
 from penstock.gateway.sandbox.models import Model
 from penstock.metering.reading import Flavour
 
-NOT_ASKED = frozenset(
-    ("stream", "stream_options", "user", "metadata", "store", "service_tier", "prompt_cache_key", "safety_identifier")
-)
-"""Fields of a request that do not change its answer."""
+NOT_ASKED = frozenset({
+    "max_completion_tokens", "max_output_tokens", "max_tokens", "metadata", "n", "prompt_cache_key",
+    "safety_identifier", "service_tier", "stop", "stop_sequences", "store", "stream", "stream_options", "user",
+})  # fmt: skip
+"""Fields of a request that do not change what the answer begins with."""
 
 
 class Tool(Struct, frozen=True):
@@ -27,6 +28,8 @@ class Segment(Struct, frozen=True):
     """A stretch of the prompt in the order in which the provider reads it: tools, instructions, messages."""
 
     text: bytes
+    said: str = ""
+    """The part of it that is counted: what stands between the frames (Anthropic)."""
     mark: str = ""
     """`5m` or `1h`: an Anthropic cache breakpoint stands at the end of it."""
 
@@ -52,6 +55,8 @@ class Ask(Struct, frozen=True, kw_only=True):
     """Most tokens of the answer, hidden ones included."""
     stops: tuple[str, ...] = ()
     n: int = 1
+    recalled: bool = False
+    """`body` holds more than was sent: the conversation that `previous_response_id` stands for."""
     effort: str = "medium"
     thinking: int = 0
     """Budget of visible thinking (Anthropic), tokens."""
@@ -117,7 +122,7 @@ def from_responses(body: dict[str, Any], model: Model, history: list[Any]) -> As
         users_turn=last.get("role") == "user", last_text=text_of(last.get("content")),
         tools=tools, choice=_choice(body.get("tool_choice")), parallel=body.get("parallel_tool_calls") is not False,
         schema=_schema(form), limit=body.get("max_output_tokens"),
-        effort=(body.get("reasoning") or {}).get("effort") or "medium",
+        effort=(body.get("reasoning") or {}).get("effort") or "medium", recalled=bool(history),
     )  # fmt: skip
 
 
@@ -209,9 +214,19 @@ def _anthropic_segments(body: dict[str, Any]) -> tuple[Segment, ...]:
     if top := _mark(body.get("cache_control")):
         marks[-1] = marks[-1] or top
     return tuple(
-        Segment(msgspec.json.encode({key: value for key, value in block.items() if key != "cache_control"}), mark)
+        Segment(
+            msgspec.json.encode({key: value for key, value in block.items() if key != "cache_control"}),
+            _said(block),
+            mark,
+        )
         for block, mark in zip(blocks, marks, strict=True)
     )
+
+
+def _said(block: dict[str, Any]) -> str:
+    if "input_schema" in block:
+        return f"{block.get('name')} {block.get('description', '')}"
+    return str(block.get("text") or text_of(block.get("content")))
 
 
 def _mark(control: Any) -> str:

@@ -33,7 +33,7 @@ class PromptCache:
         chain = _chain(f"{model.name}/{owner}", [text[at : at + BLOCK] for at in range(0, len(text), BLOCK)])
         warm = 0
         for place, digest in enumerate(chain, start=1):
-            if self._cold.get(digest, 0) < now:
+            if not self._is_warm(digest, now):
                 break
             warm = place
         for digest in chain:
@@ -54,7 +54,7 @@ class PromptCache:
         ends: list[int] = []
         total = 0
         for segment in segments:
-            total = min(total + count_text(model.name, segment.text.decode(errors="ignore")), prompt)
+            total = min(total + count_text(model.name, segment.said), prompt)
             ends.append(total)
         places = [place for place in places if ends[place] >= model.cache_minimum]
         if not places:
@@ -66,7 +66,7 @@ class PromptCache:
         for place in places:
             mark = segments[place].mark
             if place <= warm:
-                self._keep(chain[place], max(self._cold.get(chain[place], 0), now + LIVES[mark]))
+                self._keep(chain[place], now + LIVES[mark])
                 continue
             writes[mark] += ends[place] - done
             done = ends[place]
@@ -77,12 +77,15 @@ class PromptCache:
         """Find the longest warm prefix; each breakpoint looks back over 20 blocks."""
         for place in reversed(places):
             for earlier in range(place, max(-1, place - 20), -1):
-                if self._cold.get(chain[earlier], 0) >= now:
+                if self._is_warm(chain[earlier], now):
                     return earlier
         return -1
 
+    def _is_warm(self, digest: bytes, now: float) -> bool:
+        return digest in self._cold and self._cold[digest] >= now
+
     def _keep(self, digest: bytes, until: float) -> None:
-        self._cold[digest] = until
+        self._cold[digest] = max(until, self._cold.get(digest, until))
         self._cold.move_to_end(digest)
         if len(self._cold) > self._limit:
             self._cold.popitem(last=False)

@@ -103,10 +103,10 @@ class Desk:
             raise Failed("400", f"{model.name} has no flex processing.", param="service_tier")
         return asked if sells(model, str(asked)) else "default"
 
-    def call(self, route: Route, path: str, ask: Ask, control: Control, owner: str) -> Call:
+    def call(self, route: Route, path: str, ask: Ask, control: Control, *, owner: str, raw: bytes) -> Call:
         """Answer: count, read and fill the prompt cache, write the text."""
         model = ask.model
-        prompt = count_request(ask.flavour, model.name, ask.body)
+        prompt = count_request(ask.flavour, model.name, msgspec.json.encode(ask.body) if ask.recalled else raw)
         anthropic = route.dialect == "anthropic"
         read = self._cache.anthropic if anthropic else self._cache.openai
         place = f"{owner}/{ask.body.get('prompt_cache_key', '')}"
@@ -184,7 +184,7 @@ def wire_of(call: Call) -> Wire:
             return MessagesWire(call)
 
 
-def embeddings(model: Model, body: dict[str, Any]) -> tuple[dict[str, Any], int]:
+def embeddings(model: Model, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], int]:
     """Return the vectors of the request's texts (or token lists), and the number of tokens in them."""
     given = body.get("input")
     if not given or not isinstance(given, str | list):
@@ -195,7 +195,7 @@ def embeddings(model: Model, body: dict[str, Any]) -> tuple[dict[str, Any], int]
     packed = body.get("encoding_format") == "base64"
     vectors = (embed(text, size) for text in texts)
     numbers = [given] if isinstance(given[0], int) else [item for item in given if isinstance(item, list)]
-    tokens = sum(map(len, numbers)) if numbers else count_request("openai.embeddings", model.name, body)
+    tokens = sum(map(len, numbers)) if numbers else count_request("openai.embeddings", model.name, raw)
     document = {
         "object": "list",
         "data": [

@@ -10,6 +10,7 @@ from penstock.errors import InputError
 from penstock.gateway.sandbox.app import make_app
 from penstock.gateway.sandbox.line import CUT
 from penstock.gateway.sandbox.settings import SandboxSettings
+from penstock.gateway.sandbox.tokens import count_text
 
 
 class CuttingProtocol(HttpToolsProtocol):
@@ -26,6 +27,7 @@ def make_server(settings: SandboxSettings, *, uds: Path | None = None, port: int
     if (uds is None) is (port is None):
         raise InputError("The sandbox listens on a unix socket or on a port: give --uds PATH or --port N.")
     place: dict[str, Any] = {"uds": str(uds)} if uds else {"host": "127.0.0.1", "port": port}
+    count_text("gpt-4o", "warm")  # loads the vocabulary, so that the first call is as quick as the next
     config = uvicorn.Config(
         make_app(settings), **place, http=CuttingProtocol, loop="uvloop", ws="none", lifespan="off",
         log_level="critical", access_log=False, server_header=False, backlog=2048, timeout_keep_alive=75,

@@ -1,0 +1,35 @@
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from penstock.errors import InputError
+from penstock.gateway.sandbox.server import make_server
+from penstock.gateway.sandbox.settings import SandboxSettings
+
+
+def test_a_place_to_listen_must_be_given_and_only_one(tmp_path: Path) -> None:
+    for place in ({}, {"uds": tmp_path / "s", "port": 1}):
+        with pytest.raises(InputError, match="--uds PATH or --port N"):
+            make_server(SandboxSettings(), **place)  # type: ignore[arg-type]
+
+
+def test_it_serves_on_a_unix_socket_in_a_process_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "sandbox.sock"
+    command = [sys.executable, "-m", "penstock.gateway.sandbox", "--uds", str(path), "--deployment.mine", "gpt-4.1"]
+    process = subprocess.Popen(command)
+    try:
+        for _ in range(400):
+            if path.exists():
+                break
+            time.sleep(0.05)
+        with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://sandbox") as client:
+            reply = client.post("/openai/v1/responses", json={"model": "mine", "input": "hello"})
+        assert reply.json()["model"] == "gpt-4.1-2025-04-14"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) in (0, -signal.SIGTERM)
