@@ -84,12 +84,14 @@ def disjoint(wire: WireUsage) -> Usage:
     given = wire.prompt_tokens_details or wire.input_tokens_details or NOTHING_IN
     made = wire.completion_tokens_details or wire.output_tokens_details or NOTHING_OUT
     reasoning = made.reasoning_tokens or 0
-    received += _hidden(sent, received, wire.total_tokens, reasoning)
+    hidden = _hidden(sent, received, wire.total_tokens, reasoning)
+    received, reasoning = received + hidden, reasoning or hidden
     audio, image, video = given.audio_tokens or 0, given.image_tokens or 0, given.video_tokens or 0
     text = part_of(sent, audio + image + video, "audio, image and video tokens inside the tokens sent")
     cached = _cached(wire, given, sent)
     writes = given.cache_write_tokens or 0
     long_writes = (given.cache_write_tokens_details or LongWrites()).ttl_12h_tokens or 0
+    part_of(sent, cached + writes, "cached and cache-written tokens inside the tokens sent")
     text_cached, image_cached, audio_cached = _split_cached(cached, given, text, image)
     out_text = part_of(
         received,
