@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import httpx2
@@ -6,6 +7,9 @@ from tests.gateway.sandbox.conftest import Sandbox, running
 from penstock.gateway.sandbox.models import MODELS, find
 from penstock.gateway.sandbox.prices import Metered, cost, sells
 from penstock.gateway.sandbox.settings import SandboxSettings
+from penstock.pricing.books import default_catalog
+from penstock.pricing.catalog import PriceKey
+from penstock.pricing.usage import Usage
 
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
 
@@ -63,3 +67,33 @@ def test_a_full_bill_takes_no_more_calls() -> None:
     with running(SandboxSettings(bill_limit=1)) as sandbox:
         statuses = [sandbox.post("/v1/chat/completions", CHAT).status_code for _ in range(2)]
     assert statuses == [200, 507]
+
+
+def test_the_price_list_agrees_with_the_books_wherever_these_have_a_price() -> None:
+    catalog, at = default_catalog(), datetime(2026, 11, 23, tzinfo=UTC)
+    units = {"input": "input", "cached": "cache_read", "write_5m": "cache_write", "write_1h": "cache_write_1h"}
+    agreed = 0
+    for model in MODELS:
+        for provider in ("anthropic",) if model.vendor == "anthropic" else ("openai", "azure"):
+            name, version = catalog.identify(provider, model.served)
+            for tier in ("default", "flex", "priority"):
+                if tier != "default" and not sells(model, tier):
+                    continue
+                mode = "standard" if tier == "default" else tier
+                key = PriceKey(provider=provider, model=name, version=version, mode=mode)
+                for mine, unit in (units | {"output": "output"}).items():
+                    if mine.startswith("write") and provider != "anthropic":
+                        continue  # others do not charge for it
+                    priced = catalog.price(key, Usage(**{unit: 1_000}), at)
+                    if priced.total is not None and (unit != "output" or model.kind != "embedding"):
+                        agreed += 1
+                        used = Metered(**{mine: 1_000})
+                        assert priced.total == cost(model, tier, used), (provider, model.name, tier, unit)
+    assert agreed > 80
+
+
+def test_azure_sells_no_tiers_here(sandbox: Sandbox) -> None:
+    path = "/openai/deployments/gpt-5/chat/completions?api-version=2024-10-21"
+    reply = sandbox.post(path, CHAT | {"service_tier": "priority"})
+    assert reply.json()["service_tier"] == "default"
+    assert sandbox.post(path, CHAT | {"service_tier": "flex"}).status_code == 400

@@ -96,12 +96,13 @@ class Desk:
         except (KeyError, TypeError, AttributeError) as error:
             raise Failed("400", f"The request has not the form of this endpoint ({error}).") from error
 
-    def tier(self, model: Model, wanted: Any) -> str:
-        """Say which service tier serves: what a model does not sell is served as usual, but for flex."""
+    def tier(self, route: Route, model: Model, wanted: Any) -> str:
+        """Say which service tier serves: what is not sold is served as usual, but for flex; on Azure, none is."""
         asked = {"fast": "priority", "auto": "default", None: "default"}.get(wanted, wanted)
-        if asked == "flex" and not sells(model, "flex"):
+        sold = route.dialect != "azure" and sells(model, str(asked))
+        if asked == "flex" and not sold:
             raise Failed("400", f"{model.name} has no flex processing.", param="service_tier")
-        return asked if sells(model, str(asked)) else "default"
+        return asked if sold else "default"
 
     def call(self, route: Route, path: str, ask: Ask, control: Control, *, owner: str, raw: bytes) -> Call:
         """Answer: count, read and fill the prompt cache, write the text."""
@@ -119,7 +120,7 @@ class Desk:
         number = self.new_id()
         return Call(
             id=number, request_id=f"req_{number}", path=path, dialect=route.dialect, deployment=route.deployment,
-            tier="standard" if anthropic else self.tier(model, ask.body.get("service_tier")),
+            tier="standard" if anthropic else self.tier(route, model, ask.body.get("service_tier")),
             stream=bool(ask.body.get("stream")), created=int(time.time()), ask=ask, control=control, answers=answers,
             metered=metered,
         )  # fmt: skip
