@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from cyclopts import App, Parameter, Token
@@ -36,20 +36,23 @@ class PlanOptions:
     at: Annotated[datetime | None, Parameter(help="Prices as of this day (UTC); by default now.")] = None
 
 
+T = TypeVar("T", bound=Inputs)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
-class Calculator:
+class Calculator(Generic[T]):
     """One `penstock plan` command: its inputs, its function, and an example that stands in its help."""
 
     name: str
-    inputs: type[Inputs]
+    inputs: type[T]
     compute: Callable[..., Answer]
     about: str
     example: str
     extras: type[Any] | None = None
-    """Options of the command line alone (files to read or write); `compute` gets them as a third argument."""
+    """Options of the command line alone (files to read or write); `compute` gets them and the common ones as well."""
 
 
-def declare(app: App, calculator: Calculator) -> None:
+def declare(app: App, calculator: Calculator[Any]) -> None:
     """Add the calculator's command to `app`."""
 
     def command(**given: Any) -> None:
@@ -59,13 +62,13 @@ def declare(app: App, calculator: Calculator) -> None:
         chosen = {name: value for name, value in given.items() if value is not None}
         inputs = build(calculator.inputs, {**inputs_of(document), **chosen}, options.plan, frozenset(chosen))
         prices = prices_for(document, options)
-        answer = run(calculator, inputs, prices, extras)
+        answer = run(calculator, inputs, prices, extras, common)
         if common.json:
             print_json({"calculator": calculator.name, "inputs": inputs, **fields_of(answer)})
         else:
             show(answer)
 
-    parameters = [_option(calculator.inputs, field) for field in dataclasses.fields(calculator.inputs)]  # type: ignore[arg-type]
+    parameters = [_option(calculator.inputs, field) for field in dataclasses.fields(calculator.inputs)]
     parameters += [_flat("options", PlanOptions), _flat("common", Common)]
     if calculator.extras:
         parameters.append(_flat("extras", calculator.extras))
@@ -75,10 +78,10 @@ def declare(app: App, calculator: Calculator) -> None:
     app.command(command, name=calculator.name)
 
 
-def run(calculator: Calculator, inputs: Inputs, prices: Prices, extras: Any = None) -> Answer:
+def run(calculator: Calculator[Any], inputs: Inputs, prices: Prices, *given: Any) -> Answer:
     """Compute; a wrong input is named as the option that a user types."""
     try:
-        return calculator.compute(inputs, prices, extras) if calculator.extras else calculator.compute(inputs, prices)
+        return calculator.compute(inputs, prices, *(given if calculator.extras else ()))
     except PlanError as error:
         raise InputError(f"--{error.field.replace('_', '-')}: {error.problem}") from error
 
@@ -99,7 +102,7 @@ def base_order() -> list[str]:
     return [field.name for field in dataclasses.fields(Answer)]
 
 
-def read_plan(path: Path, calculator: Calculator | None = None) -> dict[str, Any]:
+def read_plan(path: Path, calculator: Calculator[Any] | None = None) -> dict[str, Any]:
     """Read a plan file; numbers with a point stay exact. Raises InputError that names the file."""
     try:
         text = path.read_text(encoding="utf-8")

@@ -16,6 +16,12 @@ LONGEST_TABLE = 30
 """Rows shown of one list; `--json` has all of them."""
 
 
+WIDEST_TABLE = 7
+"""Columns; a short list with more of them is turned: a line a field."""
+
+ACRONYMS = {name.lower(): name for name in ("PTU", "PTUs", "ROI", "GPU", "GPUs", "VM", "MCP", "TPM", "LoRA", "QLoRA")}
+
+
 def show(answer: Answer) -> None:
     """Print the answer."""
     console.print(f"[bold]{answer.answer}[/bold]")
@@ -26,15 +32,15 @@ def show(answer: Answer) -> None:
             _rows(title(field), value)
     _lines("Notes", answer.notes)
     _sensitivity(answer.sensitivity)
-    _corrections(answer.corrections)
     _lines("Assumptions", answer.assumptions)
     _prices(answer.prices)
+    _corrections(answer.corrections)
 
 
 def title(name: str) -> str:
     """Turn a field's name into words: `monthly_cost` is `Monthly cost`."""
-    words = name.replace("_", " ").strip()
-    return words[:1].upper() + words[1:]
+    words = [ACRONYMS.get(word, word) for word in name.strip("_").split("_")]
+    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 
 
 def written(value: Any, unit: Unit | None) -> str:
@@ -85,6 +91,9 @@ def _rows(heading: str, rows: Sequence[Any]) -> None:
     known = units(shape)
     names = [field.name for field in dataclasses.fields(shape)]
     names = [name for name in names if any(getattr(row, name) not in ("", None, ()) for row in rows)]
+    if len(names) > WIDEST_TABLE and len(rows) <= 4:
+        _turned(heading, names, rows, known)
+        return
     numbers = tuple(title(name) for name in names if isinstance(getattr(rows[0], name), Decimal | int))
     grid = table(*map(title, names), title=heading, numbers=numbers)
     grid.columns[0].no_wrap = True
@@ -94,6 +103,17 @@ def _rows(heading: str, rows: Sequence[Any]) -> None:
     console.print(grid)
     if len(rows) > LONGEST_TABLE:
         console.print(f"... and {len(rows) - LONGEST_TABLE} more; --json has all of them.")
+
+
+def _turned(heading: str, names: Sequence[str], rows: Sequence[Any], known: dict[str, Unit]) -> None:
+    """Print a line a field and a column a row; the first field heads the columns."""
+    first, *others = names
+    heads = [str(getattr(row, first)) for row in rows]
+    grid = table("", *heads, title=heading, numbers=tuple(heads))
+    for name in others:
+        grid.add_row(title(name), *(written(getattr(row, name), known.get(name)) for row in rows))
+    console.print()
+    console.print(grid)
 
 
 def _lines(heading: str, lines: Sequence[str]) -> None:

@@ -1,0 +1,107 @@
+"""Demand by the minute: from a trace file, or from the ledger."""
+
+import csv
+import gzip
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from penstock.errors import InputError
+from penstock.planning.demand import Minute
+
+COLUMNS = {
+    "time": ("timestamp", "time", "at"),
+    "input": ("contexttokens", "input_tokens", "prompt_tokens"),
+    "output": ("generatedtokens", "output_tokens", "completion_tokens"),
+}
+"""Names of the columns that are read, in lower case; the first ones are those of Azure's public inference traces."""
+
+
+@Parameter(name="*", group="Demand")
+@dataclass(frozen=True, kw_only=True)
+class DemandOptions:
+    """Where a demand series comes from, and where its chart goes."""
+
+    trace: Annotated[Path | None, Parameter(help="CSV (or .csv.gz) with a line a request: time, input, output.")] = None
+    ledger: Annotated[
+        bool, Parameter(help="Take the demand from the ledger (--data, or the settings).", negative="")
+    ] = False
+    since: Annotated[datetime | None, Parameter(help="With --ledger: from this time on (UTC).")] = None
+    until: Annotated[datetime | None, Parameter(help="With --ledger: before this time (UTC).")] = None
+    chart: Annotated[Path | None, Parameter(help="Write demand, PTUs and spill-over as an SVG drawing.")] = None
+
+
+def minutes_of_trace(path: Path) -> tuple[Minute, ...]:
+    """Add a trace up by the minute, quiet minutes included. Raises InputError that names file and line."""
+    inputs: Counter[str] = Counter()
+    outputs: Counter[str] = Counter()
+    requests: Counter[str] = Counter()
+    for minute, received, sent in _lines(path):
+        inputs[minute] += sent
+        outputs[minute] += received
+        requests[minute] += 1
+    if not requests:
+        raise InputError(f"{path}: there is no request in it")
+    try:
+        first, last = (datetime.fromisoformat(end) for end in (min(requests), max(requests)))
+    except ValueError as error:
+        raise InputError(f"{path}: a time is not of the form 2026-11-23T10:00:00 ({error})") from error
+    count = int((last - first) / timedelta(minutes=1)) + 1
+    names = [(first + timedelta(minutes=step)).strftime("%Y-%m-%d %H:%M") for step in range(count)]
+    return tuple(Minute(inputs[name], outputs[name], requests[name]) for name in names)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, int, int]]:
+    """Yield minute, output tokens and input tokens of each request."""
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            lines = csv.reader(file)
+            header = [name.strip().lower() for name in next(lines, [])]
+            if not header:
+                raise InputError(f"{path}: the file is empty")
+            time, sent, received = (_column(path, header, names) for names in COLUMNS.values())
+            for number, line in enumerate(lines, start=2):
+                try:
+                    yield line[time][:16].replace("T", " "), int(line[received]), int(line[sent])
+                except (ValueError, IndexError) as error:
+                    raise InputError(f"{path}, line {number}: not a request with whole token counts: {line}") from error
+    except (OSError, UnicodeDecodeError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+
+
+def _column(path: Path, header: list[str], names: tuple[str, ...]) -> int:
+    for name in names:
+        if name in header:
+            return header.index(name)
+    raise InputError(f"{path}: no column {' or '.join(names)}; its columns are {', '.join(header)}")
+
+
+def minutes_of_ledger(folder: Path, since: datetime | None, until: datetime | None) -> tuple[Minute, ...]:
+    """Add the ledger's events up by the minute, quiet minutes included."""
+    from penstock.ledger.store import Ledger
+
+    with Ledger.open(folder, create=False) as ledger:
+        table = ledger.table()
+        if since:
+            table = table.filter(table.at >= _naive(since))
+        if until:
+            table = table.filter(table.at < _naive(until))
+        by_minute = table.group_by(minute=table.at.truncate("m")).aggregate(
+            sent=table.input_tokens.sum(), received=table.output_tokens.sum(), requests=table.count()
+        )
+        rows = by_minute.order_by("minute").to_pyarrow().to_pylist()
+    if not rows:
+        raise InputError(f"{folder}: the ledger has no events in this time")
+    found = {row["minute"]: Minute(int(row["sent"]), int(row["received"]), row["requests"]) for row in rows}
+    first, last = rows[0]["minute"], rows[-1]["minute"]
+    count = int((last - first) / timedelta(minutes=1)) + 1
+    return tuple(found.get(first + timedelta(minutes=step), Minute()) for step in range(count))
+
+
+def _naive(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time

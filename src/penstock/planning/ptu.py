@@ -1,0 +1,356 @@
+"""Provisioned throughput or pay by token: sizing, break-even, and the best number of PTUs (guide, section 7.3)."""
+
+import dataclasses
+from collections.abc import Sequence
+from decimal import Decimal
+
+from penstock.errors import PlanError
+from penstock.planning.answer import Answer, Correction
+from penstock.planning.demand import Load, Minute, best_ptus, bill, loads, weighed
+from penstock.planning.prices import Deployment, Prices, PriceUsed, call_cost, used
+from penstock.planning.quantity import (
+    MONTH_HOURS,
+    MONTH_MINUTES,
+    Amount,
+    Balance,
+    Count,
+    Dollars,
+    Growth,
+    Inputs,
+    Ratio,
+    Share,
+    Tokens,
+    ceil_to,
+    cents,
+    money,
+    percent,
+    ratio,
+)
+from penstock.planning.sensitivity import sensitivity
+from penstock.pricing.book import PriceRow
+from penstock.pricing.capacity import Capacity, PtuModel, PtuRate
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Ptu(Inputs):
+    """A workload at its busiest minute; or a demand series, which then gives the tokens of each minute."""
+
+    model: str
+    """The model to provision."""
+    requests_per_minute: Amount = Decimal(0)
+    """Requests in the busiest minute; 0 with a series."""
+    input_tokens: Tokens = 1000
+    """Tokens sent with each request."""
+    output_tokens: Tokens = 200
+    """Tokens received for each request."""
+    cached_share: Share = Decimal(0)
+    """Share of the input tokens that the prompt cache serves."""
+    average_load: Share = Decimal(1)
+    """Load of the average minute as a share of the busiest one: 20-35 % for business hours, 100 % for flat traffic."""
+    deployment_type: Deployment = "global"
+    """Where the PTUs run."""
+    region: str = ""
+    """Region or zone; by default the US."""
+    reserved_ptus: Count = 0
+    """PTUs already reserved; deployed PTUs beyond them bill by the hour."""
+    deployed_ptus: Count = 0
+    """PTUs deployed today, to see what the reservation does not cover."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TermPlan:
+    """One way to pay for PTUs."""
+
+    term: str
+    """Billed by the hour, or reserved for a month or a year."""
+    dollars_per_ptu: Dollars
+    """For a month of 730 hours."""
+    break_even_use: Growth
+    """Mean use of the PTUs above which they are cheaper than tokens; above 100 % they never are."""
+    peak_bill: Dollars
+    """A month's dollars with PTUs for the busiest minute."""
+    best_ptus: Count
+    """The number with the lowest bill; demand above it spills over to pay-as-you-go."""
+    best_bill: Dollars
+    saving: Balance
+    """Dollars a month less than paying by token alone."""
+    saving_share: Growth
+    use: Share
+    """Mean use of the best number of PTUs."""
+    spilled: Share
+    """Share of the work that spills over."""
+    minutes_above: Share
+    """Share of the minutes in which demand exceeds the best number."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PtuPlan(Answer):
+    """How many PTUs, if any."""
+
+    pay_as_you_go: Dollars
+    """A month's dollars without PTUs."""
+    peak_tokens_per_minute: Ratio
+    """Weighed tokens of the busiest minute."""
+    tokens_per_ptu: Count
+    """Input tokens a minute that one PTU serves."""
+    raw_ptus: Ratio
+    """PTUs for the busiest minute, not rounded."""
+    ptus_for_peak: Count
+    """The same, in what can be deployed."""
+    value_per_ptu: Dollars
+    """What one PTU serves in a month if it is always busy, at the price per token."""
+    best_ptus: Count
+    best_term: str
+    best_bill: Dollars
+    saving: Balance
+    uncovered_ptus: Count
+    """Deployed PTUs that the reservation does not cover: they bill by the hour."""
+    uncovered_bill: Dollars
+    terms: tuple[TermPlan, ...]
+
+
+def ptu(inputs: Ptu, prices: Prices, capacity: Capacity, series: Sequence[Minute] = ()) -> PtuPlan:
+    """Size PTUs for the busiest minute, and find the number that costs least with spill-over.
+
+    `series` has every minute, also the quiet ones; it is taken to repeat all the month. Without it the traffic is flat
+    at `average_load` of the busiest minute, and PTUs are either all needed or not worth it.
+    """
+    model, row, price = _facts(inputs, prices, capacity)
+    smallest = model.smallest(inputs.deployment_type)
+    if smallest is None:
+        raise PlanError("deployment_type", f"{model.model} has no {inputs.deployment_type} PTU deployment")
+    least, step = smallest
+    demand = demand_of(inputs, prices, capacity, series)
+    peak = max(load.ptus for load in demand) if series else _peak(inputs, model, row)
+    needed = ceil_to(peak, step, least)
+    by_token = bill(demand, 0, Decimal(0))
+    value = _value(demand)
+    terms = tuple(
+        _term(name, dollars, demand=demand, needed=needed, smallest=(least, step), by_token=by_token, value=value)
+        for name, dollars in ways_to_pay(price)
+    )
+    best = min(terms, key=lambda term: (term.best_bill, term.best_ptus))
+    uncovered = hourly_overage(inputs.deployed_ptus, inputs.reserved_ptus)
+    return PtuPlan(
+        answer=_sentence(inputs, best, by_token, value),
+        pay_as_you_go=cents(by_token),
+        peak_tokens_per_minute=ratio(peak * model.input_tpm, 1),
+        tokens_per_ptu=model.input_tpm,
+        raw_ptus=ratio(peak, 1),
+        ptus_for_peak=needed,
+        value_per_ptu=cents(value),
+        best_ptus=best.best_ptus,
+        best_term=best.term if best.best_ptus else "pay as you go",
+        best_bill=best.best_bill,
+        saving=best.saving,
+        uncovered_ptus=uncovered,
+        uncovered_bill=cents(uncovered * price.hourly * MONTH_HOURS),
+        terms=terms,
+        notes=_notes(inputs, model, row, prices, best),
+        prices=(used(row), _rate_used(price), _capacity_used(model)),
+        assumptions=_assumptions(inputs, model, series),
+        corrections=guide_table(prices, capacity),
+        sensitivity=()
+        if series
+        else sensitivity(
+            inputs, lambda changed: _cheapest(changed, prices, capacity), leave_out=("reserved_ptus", "deployed_ptus")
+        ),
+    )
+
+
+def demand_of(inputs: Ptu, prices: Prices, capacity: Capacity, series: Sequence[Minute] = ()) -> tuple[Load, ...]:
+    """Return the demand by the minute: of the series, or one minute of the average load."""
+    model, row, _ = _facts(inputs, prices, capacity)
+    if series:
+        return loads(series, model, row, inputs.cached_share)
+    if not inputs.requests_per_minute * (inputs.input_tokens + inputs.output_tokens) * inputs.average_load:
+        raise PlanError("requests_per_minute", "no demand: give the busiest minute's requests and tokens, or a series")
+    dollars = call_cost(row, inputs.input_tokens, inputs.output_tokens, inputs.input_tokens * inputs.cached_share)
+    mean = inputs.requests_per_minute * inputs.average_load
+    return (Load(_peak(inputs, model, row) * inputs.average_load, dollars * mean),)
+
+
+def ways_to_pay(price: PtuRate) -> list[tuple[str, Decimal]]:
+    """Return each term with the dollars of one PTU for a month of 730 hours."""
+    ways = [("hourly", price.hourly * MONTH_HOURS)]
+    ways += [("reserved for a month", price.month)] if price.month is not None else []
+    ways += [("reserved for a year", price.year / 12)] if price.year is not None else []
+    return ways
+
+
+def hourly_overage(deployed: int, reserved: int) -> int:
+    """Return the PTUs that a reservation does not cover; they bill by the hour."""
+    return max(0, deployed - reserved)
+
+
+def _facts(inputs: Ptu, prices: Prices, capacity: Capacity) -> tuple[PtuModel, PriceRow, PtuRate]:
+    row = prices.row(inputs.model, deployment_type=inputs.deployment_type, region=_place(inputs))
+    model = capacity.models.get(row.model.lower())
+    if model is None:
+        known = ", ".join(sorted(each.model for each in capacity.models.values()))
+        raise PlanError("model", f"{row.model} cannot be provisioned, as far as is known; PTUs serve {known}")
+    return model, row, capacity.rate(inputs.deployment_type, inputs.region)
+
+
+def _place(inputs: Ptu) -> str:
+    return inputs.region or ("" if inputs.deployment_type == "global" else "us")
+
+
+def _peak(inputs: Ptu, model: PtuModel, row: PriceRow) -> Decimal:
+    cached = inputs.input_tokens * inputs.cached_share
+    each = weighed(model, row, Decimal(inputs.input_tokens), Decimal(inputs.output_tokens), cached)
+    return each * inputs.requests_per_minute / model.input_tpm
+
+
+def _value(demand: Sequence[Load]) -> Decimal:
+    """Return the dollars that one PTU serves in a month if it is always busy with this mix of tokens."""
+    return (
+        MONTH_MINUTES
+        * sum((load.dollars for load in demand), Decimal(0))
+        / sum((load.ptus for load in demand), Decimal(0))
+    )
+
+
+def _term(
+    name: str,
+    dollars: Decimal,
+    *,
+    demand: Sequence[Load],
+    needed: int,
+    smallest: tuple[int, int],
+    by_token: Decimal,
+    value: Decimal,
+) -> TermPlan:
+    best = best_ptus(demand, dollars, *smallest)
+    lowest = bill(demand, best, dollars)
+    total = sum((load.ptus for load in demand), Decimal(0))
+    served = sum((min(load.ptus, Decimal(best)) for load in demand), Decimal(0))
+    above = sum(1 for load in demand if load.ptus > best)
+    return TermPlan(
+        term=name,
+        dollars_per_ptu=cents(dollars),
+        break_even_use=ratio(dollars, value),
+        peak_bill=cents(bill(demand, needed, dollars)),
+        best_ptus=best,
+        best_bill=cents(lowest),
+        saving=cents(by_token - lowest),
+        saving_share=ratio(by_token - lowest, by_token),
+        use=ratio(served, best * len(demand)) if best else Decimal(0),
+        spilled=ratio(total - served, total),
+        minutes_above=ratio(above, len(demand)),
+    )
+
+
+def _cheapest(inputs: Ptu, prices: Prices, capacity: Capacity) -> Decimal:
+    model, _, price = _facts(inputs, prices, capacity)
+    demand = demand_of(inputs, prices, capacity)
+    least, step = model.smallest(inputs.deployment_type) or (0, 1)
+    return min(bill(demand, best_ptus(demand, dollars, least, step), dollars) for _, dollars in ways_to_pay(price))
+
+
+def _sentence(inputs: Ptu, best: TermPlan, by_token: Decimal, value: Decimal) -> str:
+    if not best.best_ptus:
+        return (
+            f"Stay with pay-as-you-go on {inputs.model}: {money(cents(by_token))} a month; no number of PTUs is "
+            f"cheaper (a PTU that is always busy is worth {money(cents(value))} a month)."
+        )
+    return (
+        f"{best.best_ptus} PTUs of {inputs.model}, {best.term}, cost {money(best.best_bill)} a month with spill-over: "
+        f"{money(best.saving)} ({percent(best.saving_share)}) less than pay-as-you-go."
+    )
+
+
+def _notes(inputs: Ptu, model: PtuModel, row: PriceRow, prices: Prices, best: TermPlan) -> tuple[str, ...]:
+    notes = []
+    if best.break_even_use > 1:
+        notes.append("At these prices a PTU never pays, even if it is always busy: buy it for latency only.")
+    if prices.at.date() < model.valid_from:
+        notes.append(
+            f"What a PTU serves was read from a page of {model.valid_from}, prices are of {prices.at:%Y-%m-%d}: "
+            "joining two dates can mislead by a factor."
+        )
+    if inputs.cached_share and "cache_read" not in row.rates:
+        notes.append(f"{row.model} has no cached price: cached input is billed like any other input.")
+    if model.long_context is False:
+        notes.append(f"PTUs of {model.model} refuse prompts over 128K tokens: they spill over or fail with 400.")
+    notes += [
+        "A reservation does not guarantee capacity: deploy first, then buy. It is per deployment type, not per model.",
+        "Larger calls use up more than their tokens on GPT-4.1 and later: benchmark before you commit.",
+        "Steady latency and guaranteed capacity are benefits beside the price; they are not in these figures.",
+    ]
+    return tuple(notes)
+
+
+def _assumptions(inputs: Ptu, model: PtuModel, series: Sequence[Minute]) -> tuple[str, ...]:
+    kinds = {
+        "ratio": f"Each output token weighs {model.output_ratio} input tokens; cached input weighs nothing.",
+        "normalised": "Each kind of token weighs its price over the price of input, cached input included.",
+    }
+    if series:
+        shape = f"The series of {len(series)} minutes repeats all the month; demand above the PTUs is billed by token."
+    else:
+        shape = f"Traffic is flat at {percent(inputs.average_load)} of the busiest minute."
+    return (f"A month has {MONTH_HOURS} hours.", kinds[model.accounting], shape)
+
+
+def _rate_used(price: PtuRate) -> PriceUsed:
+    rates = {"ptu_hour": price.hourly, "ptu_month": price.month, "ptu_year": price.year}
+    return PriceUsed(
+        id=price.id,
+        valid_from=price.valid_from,
+        source=price.source,
+        read=price.read,
+        rates={name: rate for name, rate in rates.items() if rate is not None},
+    )
+
+
+def _capacity_used(model: PtuModel) -> PriceUsed:
+    return PriceUsed(
+        id=f"azure-ptu/{model.model}@{model.valid_from}",
+        valid_from=model.valid_from,
+        source=model.source,
+        read=model.read,
+        rates={"input_tokens_per_minute": Decimal(model.input_tpm)},
+    )
+
+
+GUIDE_ROWS = (
+    (50, "< 50M tokens/day: ~$150 PAYG, ~$2,000 PTU"),
+    (200, "50-200M/day: ~$600 PAYG, ~$2,000 PTU, near break-even"),
+    (1000, "200M-1B/day: ~$3,000 PAYG, ~$2,000 PTU, saves 30-40%"),
+    (5000, "> 1B/day: ~$15,000 PAYG, ~$6,000 PTU"),
+)
+"""The break-even table of section 7.3: the upper end of each band in millions of tokens a day, and what it says."""
+
+
+def guide_table(prices: Prices, capacity: Capacity) -> tuple[Correction, ...]:
+    """Recompute the guide's break-even table for the cheapest model and for gpt-4o, at flat traffic.
+
+    The mix is the chatbot's: 500 tokens in, 300 out. The guide's column is input alone at $0.10 a million.
+    """
+    found = []
+    for millions, says in GUIDE_ROWS:
+        parts = [part for name in ("gpt-4.1-nano", "gpt-4o") if (part := _guide_cell(name, millions, prices, capacity))]
+        if parts:
+            why = (
+                "Its PAYG column prices input tokens only, at $0.10 a million; its PTU column is below the smallest "
+                "deployment (15 PTUs)."
+                if millions == GUIDE_ROWS[0][0]
+                else "The same, at flat traffic; peaks cost more."
+            )
+            found.append(Correction(section="7.3", says=says, computed="; ".join(parts), why=why))
+    return tuple(found)
+
+
+def _guide_cell(name: str, millions: int, prices: Prices, capacity: Capacity) -> str:
+    row, model, price = prices.find(name), capacity.models.get(name), capacity.rate("global")
+    if row is None or model is None or price.month is None or price.year is None:
+        return ""
+    requests = Decimal(millions) * 1_000_000 / 800
+    peak = weighed(model, row, Decimal(500), Decimal(300), Decimal(0)) * requests / 1440 / model.input_tpm
+    count = ceil_to(peak, model.step_global, model.min_global)
+    by_token = call_cost(row, 500, 300) * requests * 30
+    return (
+        f"{name} ${by_token:,.0f} PAYG, {count} PTUs ${count * price.month:,.0f} by the month, "
+        f"${count * price.year / 12:,.0f} by the year"
+    )
