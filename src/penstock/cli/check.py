@@ -1,5 +1,127 @@
 """`penstock check`."""
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Literal
+
 from cyclopts import App
+from msgspec import Struct
+
+from penstock.cli.options import Common, answer_no, console, print_json, table
+from penstock.pricing.catalog import Catalog, PriceKey
+from penstock.settings import Settings
 
 app = App(name="check")
+
+MARKS = {"yes": "[green]yes[/]", "look": "[yellow]look[/]", "no": "[red]no[/]"}
+
+
+class Check(Struct, frozen=True):
+    """One question, and its answer."""
+
+    what: str
+    answer: Literal["yes", "look", "no"]
+    detail: str
+
+
+@app.default
+def check(*, common: Common = Common()) -> None:  # noqa: B008  # frozen
+    """Check the settings, the prices they need, and the ledger.
+
+    Exit code 0: all is well. 1: at least one answer is "no". 2: the settings cannot be read.
+
+        penstock check
+        penstock check --config staging.toml --json
+    """
+    from penstock.settings import load
+
+    settings = load(common.config, data=common.data)
+    checks = list(_checks(settings, common))
+    if common.json:
+        print_json({"ok": all(one.answer != "no" for one in checks), "checks": checks})
+    else:
+        grid = table("", "what", "detail")
+        for one in checks:
+            grid.add_row(MARKS[one.answer], one.what, one.detail)
+        console.print(grid)
+    if any(one.answer == "no" for one in checks):
+        answer_no()
+
+
+def _checks(settings: Settings, common: Common) -> Iterator[Check]:
+    from penstock.app import catalog_for
+    from penstock.settings import missing_keys
+
+    there = common.config.exists()
+    yield Check("settings", "yes" if there else "look", str(common.config) if there else "no file; defaults are used")
+    missing = dict(missing_keys(settings))
+    if not settings.providers:
+        yield Check("providers", "no", "none is configured; start with: penstock init")
+    for provider in settings.providers:
+        if provider.name in missing:
+            yield Check(
+                f"provider {provider.name}", "no", f"the environment variable {missing[provider.name]} is not set"
+            )
+        else:
+            key = f"key from {provider.api_key_env}" if provider.api_key_env else "the client's own key is passed on"
+            yield Check(f"provider {provider.name}", "yes", key)
+    catalog = catalog_for(settings)
+    yield from _prices(settings, catalog)
+    yield from _ledger(settings)
+
+
+def _prices(settings: Settings, catalog: Catalog) -> Iterator[Check]:
+    from penstock.policies.deployments import target_of
+    from penstock.pricing.lifecycle import retirement
+
+    now = datetime.now(UTC)
+    providers = {provider.name: provider for provider in settings.providers}
+    for deployment in settings.deployments:
+        served = target_of(deployment, providers[deployment.provider], declared=True).served
+        model, version = catalog.identify(served.provider, served.model)
+        key = PriceKey(
+            provider=served.provider, model=model, version=version, deployment_type=served.deployment_type,
+            region=served.region,
+        )  # fmt: skip
+        row = catalog.row(key, now)
+        what = f"price of {deployment.name}"
+        if row is None:
+            yield Check(what, "no", f"no price is known; add one with: penstock prices set {model}")
+        else:
+            rates = ", ".join(
+                f"{unit} {rate * 1_000_000:f}".rstrip("0").rstrip(".") for unit, rate in row.rates.items()
+            )
+            yield Check(
+                what, "yes", f"{row.id} ({row.book}): {rates or 'flat rate' if row.flat_rate else rates or 'free'}"
+            )
+        end = retirement(served.provider, model, version)
+        if end is not None:
+            gone = end.date <= now.date()
+            said = f"{model} {'was retired' if gone else 'retires'} on {end.date} ({end.source})"
+            yield Check(f"lifecycle of {deployment.name}", "no" if gone else "look", said)
+
+
+def _ledger(settings: Settings) -> Iterator[Check]:
+    from penstock.analytics.spend import spend
+    from penstock.app import ledger_for
+
+    windows = {
+        "always": "no loss",
+        "interval": "at most 50 ms or, if power fails, a second",
+        "never": "as the system likes",
+    }
+    if not settings.data.exists():
+        yield Check("ledger", "look", f"{settings.data} is not there yet; it is made by serve and import")
+        return
+    with ledger_for(settings) as ledger:
+        found = spend(ledger.table(), by=["model"])
+        events = sum(row.events for row in found.rows)
+        yield Check(
+            "ledger", "yes", f"{settings.data}: {events:,} events; lost in a crash: {windows[settings.ledger.fsync]}"
+        )
+        for gap in found.unpriced:
+            yield Check(
+                f"price of {gap.model}", "no",
+                f"{gap.events:,} events of {gap.provider} have no price and are not in any total; "
+                f"add one with: penstock prices set {gap.model}, then: penstock ledger reprice",
+            )  # fmt: skip

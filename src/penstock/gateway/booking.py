@@ -35,11 +35,10 @@ class Booking:
         self.durable_first = fsync == "always"
         """Replies wait for `durable()` before they end."""
 
-    def book(self, events: list[UsageEvent]) -> None:
-        """Take the events of one call."""
-        for event in events:
-            self._writer.append(event)
-        self._pending += len(events)
+    def book(self, event: UsageEvent) -> None:
+        """Take one event."""
+        self._writer.append(event)
+        self._pending += 1
         if self._fsync == "always":
             return
         if self._pending >= BATCH:

@@ -21,15 +21,15 @@ from penstock.gateway.refusals import refusal_body
 from penstock.gateway.relay import Relay
 from penstock.gateway.server import Inbound, Request, status_line
 from penstock.gateway.upstream import Exchange, UpstreamError, send
-from penstock.metering.attribution import attribute
+from penstock.metering.attribution import Attribution, attribute, clean
 from penstock.metering.counting import estimate
 from penstock.metering.event import Outcome, Purpose, UsageEvent, new_id
-from penstock.metering.meter import NOTHING, Attempt, Served, meter, total
+from penstock.metering.meter import NOTHING, Attempt, meter, total
 from penstock.metering.readers import read_body, stream_reader
 from penstock.metering.reading import Reading, StreamReader
-from penstock.metering.request import read_request
+from penstock.metering.request import RequestHead, read_request
 from penstock.policies.call import Call, Reply
-from penstock.policies.deployments import Deployment, Provider, Route, Target
+from penstock.policies.deployments import Deployment, Provider, Route, Target, target_of
 from penstock.policies.pipeline import Policy, pipeline
 from penstock.pricing.catalog import Catalog
 
@@ -83,8 +83,7 @@ class Gateway:
     ) -> None:
         self._settings = settings
         self._providers = {provider.name: provider for provider in providers}
-        self._targets = {row.name: Target(row, self._providers[row.provider]) for row in deployments}
-        self._declared = frozenset(self._targets)
+        self._targets = {row.name: target_of(row, self._providers[row.provider], declared=True) for row in deployments}
         self._routes = {route.model: route for route in routes}
         self._destinations = destinations
         self._control = control
@@ -94,18 +93,18 @@ class Gateway:
         self._loop = loop
         self._draining = 0
         self._proceed = pipeline(policies, self._attempts)
-        self._implicit: dict[tuple[str, str], Target] = {}
+        self._found: dict[tuple[str, str], tuple[tuple[Target, ...], int]] = {}
         self.calls = 0
         """AI calls that are being answered now."""
 
     def handle(self, inbound: Inbound, request: Request) -> None:
         """Answer one request."""
-        path = request.target.partition(b"?")[0]
+        path = request.head.path
         endpoint = endpoints.METERED.get(path)
         deployment = ""
         if endpoint is None and path.startswith(endpoints.AZURE_DEPLOYMENTS):
             deployment, endpoint = endpoints.azure_deployment(path) or ("", None)
-        if endpoint is not None and request.method == "POST":
+        if endpoint is not None and request.head.method == "POST":
             self.calls += 1
             Drive(
                 self._answer(inbound, request, endpoint, deployment),
@@ -145,14 +144,19 @@ class Gateway:
         model = deployment or head.model
         if not model:
             raise InputError("The body names no `model`; say which one you want.")
-        targets, retries = self._route(model, endpoint)
+        found = self._found.get((model, endpoint.name))
+        if found is None:
+            found = self._route(model, endpoint)
+            if len(self._found) < 10_000:  # names come from clients: what they can fill is bounded
+                self._found[model, endpoint.name] = found
+        targets, retries = found
         return LiveCall(
             request_id=request_id,
             at=datetime.now(UTC),
             flavour=endpoint.flavour,
             head=head,
             body=request.body,
-            attribution=attribute(dict(request.headers), head),
+            attribution=_who(request, head),
             targets=targets,
             retries=retries,
             requested_model=model,
@@ -173,21 +177,14 @@ class Gateway:
             return (named,), 2
         for provider in self._providers.values():
             if provider.speaks(endpoint.flavour) and provider.takes(model):
-                return (self._passed_through(provider, model),), 2
+                row = Deployment(name=provider.name, provider=provider.name, model=model)
+                return (target_of(row, provider, declared=False),), 2
         raise RefusedError(
             404,
             "model_not_found",
             f"No route, deployment or provider takes the model {model!r} on {endpoint.name}. "
             "Add a [[routes]] or [[deployments]] row to penstock.toml, or a provider whose `models` match it.",
         )
-
-    def _passed_through(self, provider: Provider, model: str) -> Target:
-        target = self._implicit.get((provider.name, model))
-        if target is None:
-            target = Target(Deployment(name=provider.name, provider=provider.name, model=model), provider)
-            if len(self._implicit) < 10_000:  # names come from clients: what they can fill is bounded
-                self._implicit[provider.name, model] = target
-        return target
 
     async def _attempts(self, call: Call) -> Reply:
         live = cast("LiveCall", call)
@@ -219,14 +216,14 @@ class Gateway:
             bool(call.head.stream) and not call.head.include_usage and call.endpoint.name in {"chat", "completions"}
         )
         body = body_for(call.body, call.head, target.upstream if call.head.model else "", ask_for_usage=hide_usage)
-        path = destination.path_for(call.endpoint, target, call.request.target)
+        path = destination.path_for(call.endpoint, target, call.request.head.target)
         at = call.at if number == 1 else datetime.now(UTC)
         started = self._loop.time()
         step = _Step(call, target, number, purpose, at, started)
         try:
             exchange = await send(
                 destination.origin,
-                destination.request("POST", path, call.request.headers, body),
+                destination.request(call.request.head, "POST", path, body),
                 timeout=provider.timeout,
                 stall_timeout=provider.stall_timeout,
                 max_reply=self._settings.max_reply,
@@ -263,7 +260,8 @@ class Gateway:
         if step.call.inbound.closed and outcome == "ok":
             outcome = "aborted"
         self._book(step, events, reading, outcome=outcome, status=exchange.status)
-        return Reply(exchange.status, exchange.headers, exchange.body, events), _retry_after(exchange)
+        wait = _retry_after(exchange) if exchange.status in RETRYABLE else None
+        return Reply(exchange.status, exchange.headers, exchange.body, events), wait
 
     async def _stream(self, step: "_Step", exchange: Exchange, events: list[UsageEvent], *, hide_usage: bool) -> Reply:
         call = step.call
@@ -272,7 +270,7 @@ class Gateway:
         reader = stream_reader(call.flavour, hide_usage=hide_usage and not packed)
         if packed:
             reader = InflatingReader(reader)
-        chunked = call.request.version != "1.0"
+        chunked = call.request.head.version != "1.0"
         relay = Relay(inbound, exchange, reader, chunked=chunked)
         step.first_token_at = exchange.first_byte_at
         inbound.start_stream(
@@ -304,7 +302,7 @@ class Gateway:
             inbound.break_off()
         else:
             trailer = _trailer(call, events) if self._settings.stream_trailer and not packed else b""
-            relay.finish(last + trailer, keep_alive=call.request.keep_alive)
+            relay.finish(last + trailer, keep_alive=call.request.head.keep_alive)
         return Reply(exchange.status, exchange.headers, b"", events, relayed=True)
 
     def _left(self, relay: Relay) -> None:
@@ -349,14 +347,9 @@ class Gateway:
             first_token_us=int((step.first_token_at - step.started) * 1e6) if step.first_token_at else 0,
             decision=call.decisions[-1],
         )  # fmt: skip
-        deployment = target.deployment
-        served = Served(
-            target.provider.billed_as, deployment.name, deployment.model, deployment.name in self._declared,
-            target.deployment_type, target.region,
-        )  # fmt: skip
-        event = meter(self._catalog, served, attempt, reading, call.attribution)
+        event = meter(self._catalog, target.served, attempt, reading, call.attribution)
         events.append(event)
-        self._booking.book([event])
+        self._booking.book(event)
 
     # Answers
 
@@ -367,7 +360,7 @@ class Gateway:
             _stamp(call),
             _cost_headers(reply.events),
         )
-        call.inbound.reply(head, reply.body, keep_alive=call.request.keep_alive)
+        call.inbound.reply(head, reply.body, keep_alive=call.request.head.keep_alive)
 
     def _refuse(
         self, inbound: Inbound, request: Request, endpoint: Endpoint | None, request_id: str, error: RefusedError
@@ -380,7 +373,7 @@ class Gateway:
             f"content-type: application/json\r\nx-penstock-request-id: {request_id}\r\n"
             f"x-penstock-decision: refused {error.reason}\r\nx-penstock-cost: 0\r\nx-should-retry: false\r\n"
         )
-        inbound.reply(status_line(error.status) + head.encode(), body, keep_alive=request.keep_alive)
+        inbound.reply(status_line(error.status) + head.encode(), body, keep_alive=request.head.keep_alive)
 
     def _broken(self, inbound: Inbound, request: Request, endpoint: Endpoint | None, error: BaseException) -> None:
         """A mistake of ours: say so to the client, and to whoever keeps the logs."""
@@ -392,7 +385,9 @@ class Gateway:
 
     async def _other(self, inbound: Inbound, request: Request, path: bytes) -> None:
         if path == b"/healthz":
-            inbound.reply(b"%scontent-type: text/plain\r\n" % status_line(200), b"ok\n", keep_alive=request.keep_alive)
+            inbound.reply(
+                b"%scontent-type: text/plain\r\n" % status_line(200), b"ok\n", keep_alive=request.head.keep_alive
+            )
         elif path == b"/readyz":
             if self._booking.error is not None:
                 refusal = RefusedError(503, "ledger_unavailable", str(self._booking.error))
@@ -402,26 +397,26 @@ class Gateway:
         elif endpoints.is_ai_path(path):
             await self._unmetered(inbound, request, path)
         elif path.startswith(b"/sandbox/") and self._sandbox is not None:
-            await self._forward(self._sandbox, inbound, request, request.target.decode("latin-1"))
+            await self._forward(self._sandbox, inbound, request, request.head.target.decode("latin-1"))
         elif self._control is None:
             self._refuse(inbound, request, None, "", RefusedError(404, "not_found", "There is nothing here."))
         else:
-            await self._forward(self._control, inbound, request, request.target.decode("latin-1"))
+            await self._forward(self._control, inbound, request, request.head.target.decode("latin-1"))
 
     async def _unmetered(self, inbound: Inbound, request: Request, path: bytes) -> None:
         if path == endpoints.MODELS and (self._routes or self._targets):
             self._list_models(inbound, request)
             return
-        anthropic = path == endpoints.COUNT_TOKENS or b"anthropic-version" in dict(request.headers)
+        anthropic = path == endpoints.COUNT_TOKENS or b"anthropic-version" in dict(request.head.headers)
         if not path.startswith(endpoints.FREE_PREFIXES):
-            asked = f"{request.method} {path.decode('latin-1')}"
+            asked = f"{request.head.method} {path.decode('latin-1')}"
             sentence = f"{asked} is not a call that Penstock can meter, so it is not let through."
             self._refuse(inbound, request, None, "", RefusedError(404, "unmetered_endpoint", sentence))
             return
         for provider in self._providers.values():
             if provider.speaks("anthropic.messages" if anthropic else "openai.chat"):
                 destination = self._destinations[provider.name]
-                below = request.target.decode("latin-1")
+                below = request.head.target.decode("latin-1")
                 if destination.base_path.endswith("/v1"):
                     below = below.removeprefix("/v1")
                 await self._forward(destination, inbound, request, destination.base_path + below)
@@ -433,7 +428,7 @@ class Gateway:
         try:
             exchange = await send(
                 destination.origin,
-                destination.request(request.method, path, request.headers, request.body),
+                destination.request(request.head, request.head.method, path, request.body),
                 timeout=destination.provider.timeout,
                 stall_timeout=destination.provider.stall_timeout,
                 max_reply=self._settings.max_reply,
@@ -443,14 +438,14 @@ class Gateway:
             return
         head = status_line(exchange.status) + returned_headers(exchange.headers)
         if not exchange.streamed:
-            inbound.reply(head, exchange.body, keep_alive=request.keep_alive)
+            inbound.reply(head, exchange.body, keep_alive=request.head.keep_alive)
             return
-        relay = Relay(inbound, exchange, _Untouched(), chunked=request.version != "1.0")
-        inbound.start_stream(head, chunked=request.version != "1.0")
+        relay = Relay(inbound, exchange, _Untouched(), chunked=request.head.version != "1.0")
+        inbound.start_stream(head, chunked=request.head.version != "1.0")
         relay.attach(lambda gone: gone.left(0))
         try:
             await exchange.end(relay)
-            relay.finish(b"", keep_alive=request.keep_alive)
+            relay.finish(b"", keep_alive=request.head.keep_alive)
         except UpstreamError:
             inbound.break_off()
 
@@ -458,7 +453,9 @@ class Gateway:
         names = list(self._routes) + [name for name in self._targets if name not in self._routes]
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "penstock"} for name in names]
         body = msgspec.json.encode({"object": "list", "data": data})
-        inbound.reply(b"%scontent-type: application/json\r\n" % status_line(200), body, keep_alive=request.keep_alive)
+        inbound.reply(
+            b"%scontent-type: application/json\r\n" % status_line(200), body, keep_alive=request.head.keep_alive
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -488,6 +485,17 @@ class _Untouched:
 
     def text(self) -> str:
         return ""
+
+
+def _who(request: Request, head: RequestHead) -> Attribution:
+    """Say who pays. What the headers say of it is worked out once for all requests with the same head."""
+    if bytes(head.metadata):
+        return attribute(dict(request.head.headers), head)
+    known = request.head.attribution
+    if known is None:
+        known = request.head.attribution = attribute(dict(request.head.headers), RequestHead())
+    user = head.user or head.safety_identifier
+    return msgspec.structs.replace(known, user=clean(user)) if user and not known.user else known
 
 
 def _stamp(call: Call) -> bytes:

@@ -8,6 +8,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Mapping
 
 from penstock.gateway.endpoints import Endpoint
+from penstock.gateway.server import Head
 from penstock.gateway.upstream import Origin
 from penstock.metering.request import RequestHead
 from penstock.policies.deployments import Provider, Target
@@ -75,15 +76,21 @@ class Destination:
             return f"{self.base_path}/openai/responses?api-version={version}"
         return f"{self.base_path}/openai/deployments/{target.upstream}{endpoint.path}?api-version={version}"
 
-    def request(self, method: str, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
+    def request(self, head: Head, method: str, path: str, body: bytes) -> bytes:
         """Return the bytes of a request: head and body in one write."""
+        forwarded = head.forwarded.get(f"{self.provider.name} {path}")
+        if forwarded is None:
+            forwarded = head.forwarded[f"{self.provider.name} {path}"] = self._forwarded(head, method, path)
+        return b"%b%d\r\n\r\n%b" % (forwarded, len(body), body)
+
+    def _forwarded(self, head: Head, method: str, path: str) -> bytes:
+        """Return the head as this provider gets it, up to the length of the body."""
         lines = [f"{method} {path} HTTP/1.1\r\n".encode("latin-1"), self._fixed]
-        for name, value in headers:
+        for name, value in head.headers:
             if name in NOT_FORWARDED or name.startswith(b"x-penstock-") or (self._key and name in KEY_HEADERS):
                 continue
             lines.append(b"%b: %b\r\n" % (name, value))
-        lines.append(b"content-length: %d\r\n\r\n" % len(body))
-        lines.append(body)
+        lines.append(b"content-length: ")
         return b"".join(lines)
 
 
@@ -121,4 +128,4 @@ def with_usage(body: bytes) -> bytes:
 
 def returned_headers(headers: list[tuple[bytes, bytes]]) -> bytes:
     """Return the provider's headers as the client gets them: all but those of the hop."""
-    return b"".join(b"%b: %b\r\n" % (name, value) for name, value in headers if name not in NOT_RETURNED)
+    return b"".join([b"%b: %b\r\n" % header for header in headers if header[0] not in NOT_RETURNED])

@@ -9,6 +9,7 @@ import httptools
 from msgspec import Struct
 
 from penstock.gateway.upstream import HIGH_WATER
+from penstock.metering.attribution import Attribution
 
 
 class ServerLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,20 +29,79 @@ class ServerLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Seconds that a client may take nothing of its reply before it is taken for gone."""
 
 
-class Request:
-    """One request, whole."""
+class Head:
+    """The head of a request: one object for every request of a worker that begins with the same bytes."""
 
-    __slots__ = ("body", "headers", "keep_alive", "method", "target", "version")
+    __slots__ = ("attribution", "forwarded", "headers", "keep_alive", "method", "path", "target", "version")
 
     def __init__(self) -> None:
         self.method = ""
         self.target = b""
         """Path and query, as they came."""
+        self.path = b""
         self.headers: list[tuple[bytes, bytes]] = []
         """Names in lower case, in the order in which they came."""
-        self.body = b""
         self.keep_alive = True
         self.version = "1.1"
+        self.attribution: Attribution | None = None
+        """Who pays, as far as the headers say it: worked out once."""
+        self.forwarded: dict[str, bytes] = {}
+        """The head as it goes to a provider, up to the length of the body; by provider and path."""
+
+
+class Request:
+    """One request, whole."""
+
+    __slots__ = ("body", "head")
+
+    def __init__(self, head: Head, body: bytes) -> None:
+        self.head = head
+        self.body = body
+
+
+class SeenHeads:
+    """Heads that llhttp has found valid, by their bytes without the length of the body.
+
+    Clients send the same head with each request, but for the length. A head that is the same to the byte means the
+    same, so it need not be parsed again.
+    """
+
+    __slots__ = ("_heads",)
+    MOST = 4096
+    LONGEST = 8192
+    """Bytes: a head of this size may be remembered."""
+
+    def __init__(self) -> None:
+        self._heads: dict[tuple[bytes, bytes], Head] = {}
+
+    def find(self, data: bytes) -> Request | None:
+        """Return the request that `data` is, if it is exactly one whole request whose head has been seen."""
+        end = data.find(b"\r\n\r\n", 0, self.LONGEST)
+        start = data.find(b"ontent-length: ", 0, end)
+        if start < 0:
+            start = data.find(b"ontent-Length: ", 0, end)
+            if start < 0:
+                return None
+        stop = data.find(b"\r\n", start, end + 2)
+        digits = data[start + 15 : stop]
+        if not digits.isdigit() or len(digits) > 10 or end + 4 + int(digits) != len(data):
+            return None
+        head = self._heads.get((data[:start], data[stop:end]))
+        return None if head is None else Request(head, data[end + 4 :])
+
+    def add(self, data: bytes, head: Head) -> None:
+        """Remember the head of `data`, which the parser has found to be one whole request."""
+        end = data.find(b"\r\n\r\n", 0, self.LONGEST)
+        start = max(data.find(b"ontent-length: ", 0, end), data.find(b"ontent-Length: ", 0, end))
+        # The length must be a header of its own, not a part of another, and the only thing that says how much comes.
+        own = data[start - 3 : start].lower() == b"\r\nc" and data.lower().count(b"content-length", 0, end) == 1
+        plain = all(name not in {b"transfer-encoding", b"expect", b"upgrade"} for name, _ in head.headers)
+        if end < 0 or start < 0 or not own or not plain:
+            return
+        if len(self._heads) >= self.MOST:
+            self._heads.clear()
+        stop = data.find(b"\r\n", start, end + 2)
+        self._heads[data[:start], data[stop:end]] = head
 
 
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
@@ -56,9 +116,9 @@ class Inbound(asyncio.Protocol):
     """One connection of a client."""
 
     __slots__ = (
-        "_ahead", "_begun_at", "_body", "_body_size", "_busy", "_connections", "_handle", "_head_size", "_limits",
-        "_loop", "_parser", "_paused", "_refused", "_request", "_stuck_at", "closed", "idle_since", "on_drained",
-        "on_gone", "streaming", "transport",
+        "_ahead", "_begun_at", "_body", "_body_size", "_busy", "_connections", "_first", "_fresh", "_handle", "_head",
+        "_head_size", "_in_head", "_limits", "_loop", "_parser", "_paused", "_refused", "_seen", "_stuck_at", "closed",
+        "idle_since", "on_drained", "on_gone", "streaming", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -67,13 +127,18 @@ class Inbound(asyncio.Protocol):
         connections: set["Inbound"],
         loop: asyncio.AbstractEventLoop,
         limits: ServerLimits,
+        seen: SeenHeads,
     ) -> None:
         self._handle = handle
+        self._seen = seen
+        self._fresh = True
+        self._first = b""
+        self._in_head = True
         self._connections = connections
         self._loop = loop
         self._limits = limits
         self._parser = httptools.HttpRequestParser(self)
-        self._request = Request()
+        self._head = Head()
         self._body: list[bytes] = []
         self._body_size = 0
         self._head_size = 0
@@ -112,12 +177,22 @@ class Inbound(asyncio.Protocol):
         """Parse what came."""
         if self._refused:
             return
+        if self._fresh:
+            if not self._busy and (request := self._seen.find(data)) is not None:
+                self._busy = True
+                self._handle(self, request)
+                return
+            self._first = data
+        if self._in_head:
+            self._head_size += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._refuse(400, "This is an HTTP/1.1 API; it does not upgrade connections.")
         except httptools.HttpParserError:
             self._refuse(400, "This is not a valid HTTP/1.1 request.")
+        if self._in_head and self._head_size > self._limits.max_headers:
+            self._refuse(431, f"The head is larger than {self._limits.max_headers} bytes.")
 
     def eof_received(self) -> bool:
         """A client that has sent all may still be listening, but ours keep both halves open: it has left."""
@@ -139,33 +214,39 @@ class Inbound(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Start a request."""
-        self._request = Request()
+        self._head = Head()
         self._body = []
         self._body_size = 0
         self._head_size = 0
+        self._fresh = False
+        self._in_head = True
         self._begun_at = self._loop.time()
 
     def on_url(self, url: bytes) -> None:
         """Collect the target; it may come in pieces."""
-        self._request.target += url
-        self._count_head(len(url))
+        self._head.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a header."""
-        self._request.headers.append((name.lower(), value))
-        self._count_head(len(name) + len(value))
+        self._head.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Look at the head before the body comes: too large is said at once."""
-        request = self._request
-        request.method = self._parser.get_method().decode("ascii")
-        request.version = self._parser.get_http_version()
-        request.keep_alive = self._parser.should_keep_alive()
-        for name, value in request.headers:
+        head = self._head
+        self._in_head = False
+        head.method = self._parser.get_method().decode("ascii")
+        head.version = self._parser.get_http_version()
+        head.keep_alive = self._parser.should_keep_alive()
+        head.path = head.target.partition(b"?")[0]
+        size = len(head.target)
+        for name, value in head.headers:
+            size += len(name) + len(value) + 4
             if name == b"content-length" and int(value) > self._limits.max_body:
                 self._refuse(413, f"The body is larger than {self._limits.max_body} bytes.")
             elif name == b"expect" and value.lower() == b"100-continue" and not self._busy and not self._refused:
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if size > self._limits.max_headers:
+            self._refuse(431, f"The head is larger than {self._limits.max_headers} bytes.")
 
     def on_body(self, body: bytes) -> None:
         """Collect a piece of the body."""
@@ -177,12 +258,15 @@ class Inbound(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Answer the request now, or after the one that is being answered."""
+        self._fresh = True
         if self._refused:
             return
-        request = self._request
-        request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        request = Request(self._head, self._body[0] if len(self._body) == 1 else b"".join(self._body))
         self._body = []
         self._begun_at = 0.0
+        first, self._first = self._first, b""
+        if len(first) > len(request.body) and first.endswith(b"\r\n\r\n" + request.body):
+            self._seen.add(first, request.head)
         if not self._busy:
             self._busy = True
             self._handle(self, request)
@@ -191,11 +275,6 @@ class Inbound(asyncio.Protocol):
         if len(self._ahead) >= self._limits.max_pipeline and not self._paused:
             self._paused = True
             self.transport.pause_reading()
-
-    def _count_head(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > self._limits.max_headers:
-            self._refuse(431, f"The head is larger than {self._limits.max_headers} bytes.")
 
     def _refuse(self, status: int, sentence: str) -> None:
         """Answer what cannot be a request, and hang up."""

@@ -130,7 +130,18 @@ class Exchange:
 class Connection(asyncio.Protocol):
     """One connection to a provider; carries one exchange at a time."""
 
-    __slots__ = ("_complete", "_loop", "_origin", "_parser", "_parts", "closed", "exchange", "idle_since", "transport")
+    __slots__ = (
+        "_complete",
+        "_keep",
+        "_loop",
+        "_origin",
+        "_parser",
+        "_parts",
+        "closed",
+        "exchange",
+        "idle_since",
+        "transport",
+    )
 
     def __init__(self, origin: "Origin", loop: asyncio.AbstractEventLoop) -> None:
         self._origin = origin
@@ -141,6 +152,7 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self._parts: list[bytes] = []
         self._complete = False
+        self._keep = False
 
     def start(self, request: bytes, exchange: Exchange) -> None:
         """Send a request; its reply goes to `exchange`."""
@@ -242,10 +254,11 @@ class Connection(asyncio.Protocol):
         """Note the end; it is acted on once the read is parsed."""
         if self._parser.get_status_code() >= 200:
             self._complete = True
+            self._keep = self._parser.should_keep_alive()  # the parser forgets it with the message
 
     def _finish(self) -> None:
         exchange, self.exchange = self.exchange, None
-        if self._parser.should_keep_alive() and not self.closed:
+        if self._keep and not self.closed:
             self._origin.give_back(self)
         else:
             self._origin.drop(self)

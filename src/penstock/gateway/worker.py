@@ -11,7 +11,7 @@ from msgspec import Struct
 from penstock.gateway.booking import Booking
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.providers import Destination
-from penstock.gateway.server import Inbound, ServerLimits
+from penstock.gateway.server import Inbound, SeenHeads, ServerLimits
 
 SWEEP_SECONDS = 0.25
 
@@ -50,11 +50,12 @@ async def serve(
     loop = asyncio.get_running_loop()
     gateway = build(loop)
     connections: set[Inbound] = set()
+    seen = SeenHeads()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     server = await loop.create_server(
-        lambda: Inbound(gateway.handle, connections, loop, door.limits),
+        lambda: Inbound(gateway.handle, connections, loop, door.limits, seen),
         sock=listening_socket(door.host, door.port),
         backlog=1024,
     )

@@ -67,7 +67,7 @@ def meter(catalog: Catalog, served: Served, attempt: Attempt, reading: Reading, 
         )  # fmt: skip
         cost = catalog.price(key, reading.usage, attempt.at)
     return UsageEvent(
-        id=new_id(),
+        id=attempt.request_id if attempt.attempt == 1 else new_id(),
         at=attempt.at,
         recorded_at=attempt.recorded_at,
         request_id=attempt.request_id,

@@ -5,6 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from penstock.metering.meter import Served
 from penstock.metering.reading import Flavour
 
 ProviderKind = Literal["openai", "azure", "anthropic", "sandbox"]
@@ -79,18 +80,23 @@ class Target(Struct, frozen=True, gc=False):
 
     deployment: Deployment
     provider: Provider
-
-    @property
-    def deployment_type(self) -> str:
-        """The deployment's own type, or its provider's."""
-        return self.deployment.deployment_type or self.provider.deployment_type
-
-    @property
-    def region(self) -> str:
-        """The deployment's own region, or its provider's."""
-        return self.deployment.region or self.provider.region
+    served: Served
+    """What events say of it."""
 
     @property
     def upstream(self) -> str:
         """What the provider calls the model."""
         return self.deployment.upstream or self.deployment.model
+
+
+def target_of(deployment: Deployment, provider: Provider, *, declared: bool) -> Target:
+    """Join a deployment with its provider; `declared`: the settings name it, and so the model that it serves."""
+    served = Served(
+        provider.billed_as,
+        deployment.name,
+        deployment.model,
+        declared,
+        deployment.deployment_type or provider.deployment_type,
+        deployment.region or provider.region,
+    )
+    return Target(deployment, provider, served)

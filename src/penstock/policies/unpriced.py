@@ -27,9 +27,10 @@ class RefuseUnpriced:
         return await proceed(call)
 
     def _is_priced(self, call: Call, target: Target) -> bool:
-        model, version = self._catalog.identify(target.provider.billed_as, target.deployment.model)
+        served = target.served
+        model, version = self._catalog.identify(served.provider, served.model)
         key = PriceKey(
-            provider=target.provider.billed_as, model=model, version=version,
-            deployment_type=target.deployment_type, region=target.region,
+            provider=served.provider, model=model, version=version,
+            deployment_type=served.deployment_type, region=served.region,
         )  # fmt: skip
         return self._catalog.row(key, call.at) is not None

@@ -1,0 +1,56 @@
+"""What can be said to Penstock, and what it says, stands in the documentation."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from penstock import errors, settings
+from penstock.cli.main import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+DOCS = "\n".join(file.read_text("utf-8") for file in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))])
+SETTINGS = (ROOT / "docs/settings.md").read_text("utf-8")
+STRUCTS = [
+    settings.ServerSettings, settings.ServerLimits, settings.GatewaySettings, settings.LedgerSettings,
+    settings.PriceSettings, settings.Provider, settings.Deployment, settings.Route,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_is_documented(command):
+    assert f"penstock {command}" in DOCS
+
+
+@pytest.mark.parametrize("struct", STRUCTS, ids=lambda struct: struct.__name__)
+def test_every_setting_is_documented_with_its_default(struct):
+    for field in msgspec.structs.fields(struct):
+        row = re.search(rf"^\| `{field.name}` \| (.*?) \|", SETTINGS, re.MULTILINE)
+        assert row or f"`{field.name}`" in SETTINGS, field.name
+        if isinstance(field.default, (int, float)) and not isinstance(field.default, bool):
+            assert f"| `{field.name}` | `{field.default}` |" in SETTINGS, field.name
+
+
+def test_every_error_code_of_the_gateway_is_documented():
+    source = "\n".join(file.read_text("utf-8") for file in (ROOT / "src/penstock/gateway").glob("*.py"))
+    source += (ROOT / "src/penstock/policies/unpriced.py").read_text("utf-8")
+    codes = set(re.findall(r'RefusedError\(\s*\d+,\s*"([a-z_]+)"', source))
+    codes |= {f"upstream_{code}" for code in re.findall(r'UpstreamError\(\s*"([a-z_]+)"', source)} - {
+        "upstream_client_left"
+    }
+    assert len(codes) > 10
+    for code in codes:
+        assert f"`{code}`" in DOCS, code
+
+
+def test_every_error_class_has_a_code_of_its_own():
+    classes = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.PenstockError)]
+    codes = [one.code for one in classes]
+    assert len(set(codes)) == len(codes)
+
+
+def test_links_between_pages_lead_somewhere():
+    for file in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", file.read_text("utf-8")):
+            assert (file.parent / target).exists(), f"{file.relative_to(ROOT)} links to {target}"

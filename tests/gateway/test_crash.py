@@ -1,0 +1,109 @@
+"""A worker is killed under load: what was acknowledged stays, what was torn is set aside, and service goes on."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from tests.gateway.conftest import SANDBOX
+
+BODY = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hold?"}], "max_tokens": 5})
+STREAM = json.dumps({**json.loads(BODY), "stream": True})
+
+
+async def one_call(port: int, body: str) -> str | None:
+    """Return the request's id once its reply has ended as it should; None if it did not."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
+        if b"content-length" in fields:
+            await reader.readexactly(int(fields[b"content-length"]))
+        else:
+            await reader.readuntil(b"\r\n0\r\n\r\n")
+        writer.close()
+        return fields[b"x-penstock-request-id"].decode() if b" 200 " in head.split(b"\r\n")[0] else None
+    except (OSError, asyncio.IncompleteReadError):
+        return None
+
+
+async def under_fire(server, seconds: float, kills: int) -> list[str]:
+    acknowledged: list[str] = []
+    end = time.monotonic() + seconds
+
+    async def client(number: int) -> None:
+        while time.monotonic() < end:
+            request_id = await one_call(server.port, STREAM if number % 2 else BODY)
+            if request_id:
+                acknowledged.append(request_id)
+            else:
+                await asyncio.sleep(0.02)
+
+    async def killer() -> None:
+        for _ in range(kills):
+            await asyncio.sleep(seconds / (kills + 1))
+            workers = await asyncio.to_thread(server.workers)
+            if workers:
+                os.kill(workers[0], signal.SIGKILL)
+
+    await asyncio.gather(killer(), *(client(number) for number in range(24)))
+    return acknowledged
+
+
+def test_killing_a_worker_under_load_loses_nothing_acknowledged(start):
+    server = start(f'[ledger]\nfsync = "always"\ncompact_seconds = 0.5\n{SANDBOX}', "--workers", "2")
+    acknowledged = asyncio.run(under_fire(server, 8, 3))
+    assert len(acknowledged) > 200
+    assert "started again" in server.log.read_text()
+    server.stop()
+    from penstock.ledger.store import Ledger
+
+    with Ledger.open(server.data) as ledger:
+        booked = [event.request_id for event in ledger.events()]
+    assert set(acknowledged) <= set(booked)
+    assert len(booked) == len(set(booked))
+
+
+def test_a_torn_last_record_is_set_aside_and_said(start):
+    server = start()
+    for _ in range(3):
+        assert server.post("/v1/chat/completions", BODY.encode())[0] == 200
+    server.stop()
+    log = max((server.data / "log").glob("worker-1-*.log"), key=lambda file: file.stat().st_mtime, default=None)
+    if log is None:  # compacted already: make the torn log that a crash would have left
+        raise AssertionError("the worker's log was compacted before it could be torn")
+    whole = log.read_bytes()
+    log.write_bytes(whole[:-7])
+    compacted = subprocess.run(
+        [sys.executable, "-m", "penstock", "ledger", "compact", "--data", str(server.data)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert compacted.returncode == 0, compacted.stderr
+    assert list((server.data / "torn").iterdir())
+    report = json.loads(
+        subprocess.run(
+            [sys.executable, "-m", "penstock", "report", "--json", "--data", str(server.data)],
+            capture_output=True, text=True, timeout=60, check=True,
+        ).stdout
+    )  # fmt: skip
+    assert sum(row["events"] for row in report["rows"]) == 2
+
+
+def test_a_server_that_is_told_to_stop_ends_its_calls_first(start):
+    sandbox = '[[providers]]\nname = "s"\nkind = "sandbox"\nbills_as = "openai"\n[sandbox]\ntoken_ms = 15\n'
+    server = start(sandbox)
+
+    async def story() -> str | None:
+        call = asyncio.create_task(one_call(server.port, STREAM.replace('"max_tokens": 5', '"max_tokens": 60')))
+        await asyncio.sleep(0.4)
+        server.process.send_signal(signal.SIGTERM)
+        return await call
+
+    assert asyncio.run(story())
+    assert server.process.wait(20) == 0
