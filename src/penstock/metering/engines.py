@@ -81,8 +81,11 @@ def _splintr(name: str) -> CountText | None:
     module = _module("splintr")
     if module is None:
         return None
-    encode = module.Tokenizer.from_pretrained(name).encode_ordinary  # never `encode`: it obeys special tokens in text
-    return lambda text: len(encode(text))
+    try:
+        tokenizer = module.Tokenizer.from_pretrained(name)
+    except ValueError:  # a version without this vocabulary
+        return None
+    return lambda text: len(tokenizer.encode_ordinary(text))  # never `encode`: it obeys special tokens in text
 
 
 def _module(name: str) -> ModuleType | None:

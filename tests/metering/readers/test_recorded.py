@@ -1,6 +1,7 @@
 """Every recorded provider body yields the reading beside it, and has the shape that the official SDK knows."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import openai.types.shared
 import pytest
 from anthropic.types.shared import ErrorResponse
 from pydantic import TypeAdapter, ValidationError
+from tests.metering.recorded import BODIES, CASES, FOLDER, STREAMS, Case, shown
 
 from penstock.metering.readers import read_body, stream_reader
-from tests.metering.recorded import BODIES, CASES, FOLDER, STREAMS, Case, shown
 
 TYPES: dict[str, Any] = {
     "ChatCompletion": openai.types.chat.ChatCompletion,
@@ -30,6 +31,11 @@ TYPES: dict[str, Any] = {
     "RawMessageStreamEvent": anthropic.types.RawMessageStreamEvent,
     "ErrorResponse": ErrorResponse,
 }
+
+
+@cache
+def adapter(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(TYPES[name])
 
 
 def documents(case: Case) -> list[Any]:
@@ -60,7 +66,7 @@ def test_a_recorded_body_has_the_shape_that_the_sdk_knows(case: Case) -> None:
     for document in documents(case):
         if case.sdk is not None:
             try:
-                TypeAdapter(TYPES[case.sdk]).validate_python(document)
+                adapter(case.sdk).validate_python(document)
             except ValidationError as problem:
                 problems.append(str(problem))
     expected_to_deviate = bool(case.deviation) and case.sdk is not None

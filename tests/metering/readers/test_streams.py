@@ -3,23 +3,24 @@
 import json
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.metering.recorded import STREAMS, Case, shown
 
 from penstock.errors import UsageError
-from penstock.metering.reading import Flavour
 from penstock.metering.readers import relay, stream_reader
+from penstock.metering.reading import Flavour
 from penstock.pricing.usage import Usage
-from tests.metering.recorded import STREAMS, Case, shown
 
 OPENAI_STREAMS = [case for case in STREAMS if case.flavour in {"openai.chat", "openai.completions"}]
 
 
 def split(content: bytes, cuts: Iterable[int]) -> list[bytes]:
     places = [0, *sorted({cut % (len(content) + 1) for cut in cuts}), len(content)]
-    return [content[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [content[start:end] for start, end in pairwise(places)]
 
 
 def play(flavour: Flavour, pieces: Iterable[bytes], *, hide: bool = False) -> tuple[bytes, dict[str, object], str]:
@@ -121,10 +122,11 @@ def chat_chunk(delta: dict[str, object], **more: object) -> bytes:
     return b"data: " + json.dumps(chunk, separators=(",", ":")).encode() + b"\n\n"
 
 
-MARKERS = st.sampled_from(
-    ['"usage":{"prompt_tokens":9,"completion_tokens":9}', '"usage":null', '],"usage":null,"obfuscation":"', "data: [DONE]",
-     "\n\ndata: {}", '"error":{"code":"x"}', '"finish_reason":"length"', '"tool_calls":[{"id":"a"}]', ',"usage":null}\n\n']
-)  # fmt: skip
+MARKERS = st.sampled_from([
+    '"usage":{"prompt_tokens":9,"completion_tokens":9}', '"usage":null', '],"usage":null,"obfuscation":"',
+    ',"usage":null}\n\n', "data: [DONE]", "\n\ndata: {}", '"error":{"code":"x"}', '"finish_reason":"length"',
+    '"tool_calls":[{"id":"a"}]',
+])  # fmt: skip
 
 
 @given(st.lists(MARKERS | st.text(max_size=20), max_size=8), st.booleans())
