@@ -1,6 +1,8 @@
 """Which books are asked, in which order; and the way back from an old event to the row that priced it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from penstock.errors import PriceBookError
 from penstock.pricing.book import Book, PriceRow, make_book
@@ -11,7 +13,7 @@ from penstock.pricing.genai import genai_book
 from penstock.pricing.own import parse_own_discounts, parse_own_prices
 from penstock.pricing.shipped import SCENARIOS, shipped_book
 
-__all__ = ["default_catalog", "find_row", "own_layers", "parse_own_discounts", "parse_own_prices"]
+__all__ = ["catalog_in", "default_catalog", "find_row", "own_layers", "parse_own_discounts", "parse_own_prices"]
 
 
 def default_catalog(
@@ -44,6 +46,25 @@ def default_catalog(
             *(book for one in lists for book in (*discounted(one, own_discounts), one)),
         ],
         later=lambda: [*discounted(book := direct(), own_discounts), book],
+    )
+
+
+def catalog_in(
+    data_folder: Path,
+    *,
+    prices: Iterable[Mapping[str, Any]] = (),
+    discounts: Iterable[Mapping[str, Any]] = (),
+    scenario: str = "",
+) -> Catalog:
+    """Stack the books of a data folder and what the settings say: `[[prices.rows]]` and `[[prices.discounts]]`."""
+    own = own_layers(data_folder)
+    return default_catalog(
+        own_rows=parse_own_prices(prices),
+        own_discounts=parse_own_discounts(discounts),
+        scenario=scenario,
+        own_books=own.books,
+        updates=own.updates,
+        direct=own.direct,
     )
 
 
