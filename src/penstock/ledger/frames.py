@@ -1,0 +1,83 @@
+"""Frames of an append log: bytes that can be checked one by one, and found again after damage.
+
+A log is a header frame and then one frame an event: `mark, length, crc32, sequence number, body`.
+The checksum covers the body and is seeded with the sequence number, so that a frame vouches for its place.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+MARK = b"\xa5PEN"
+FRAME = struct.Struct("<4sIIQ")
+LARGEST = 1 << 24
+"""No event is this large: a length beyond it is damage, not data."""
+
+
+class Frame(NamedTuple):
+    """A whole frame; `end` is the offset of the byte after it."""
+
+    sequence: int
+    body: bytes
+    end: int
+
+
+class Damage(NamedTuple):
+    """Bytes `start..end` that are no frame: a torn tail (a write that never ended) or corruption in the middle."""
+
+    start: int
+    end: int
+    torn: bool
+
+
+def frame_of(sequence: int, body: bytes) -> bytes:
+    """Wrap one body."""
+    return FRAME.pack(MARK, len(body), zlib.crc32(body, sequence & 0xFFFFFFFF), sequence) + body
+
+
+def frame_at(data: bytes, offset: int) -> Frame | None:
+    """Return the frame that begins at `offset`, if a whole and sound one does."""
+    if len(data) - offset < FRAME.size:
+        return None
+    mark, length, checksum, sequence = FRAME.unpack_from(data, offset)
+    begin = offset + FRAME.size
+    end = begin + length
+    if mark != MARK or length > LARGEST or end > len(data):
+        return None
+    body = data[begin:end]
+    return Frame(sequence, body, end) if zlib.crc32(body, sequence & 0xFFFFFFFF) == checksum else None
+
+
+def read_frames(data: bytes, offset: int = 0) -> Iterator[Frame | Damage]:
+    """Walk over `data`: every sound frame, and one `Damage` for each stretch of bytes between that is none.
+
+    After damage the walk goes on at the next sound frame. Damage with nothing sound behind it is a torn tail,
+    unless it has the full length of a frame: then a write did end, and its bytes have changed since.
+    """
+    while offset < len(data):
+        frame = frame_at(data, offset)
+        if frame is not None:
+            yield frame
+            offset = frame.end
+            continue
+        found = _next_frame(data, offset + 1)
+        end = len(data) if found is None else found
+        yield Damage(offset, end, torn=found is None and not _is_complete(data, offset))
+        offset = end
+
+
+def _next_frame(data: bytes, offset: int) -> int | None:
+    while (offset := data.find(MARK, offset)) >= 0:
+        if frame_at(data, offset) is not None:
+            return offset
+        offset += 1
+    return None
+
+
+def _is_complete(data: bytes, offset: int) -> bool:
+    """Whether the bytes to the end are exactly one frame long by its own header."""
+    if len(data) - offset < FRAME.size:
+        return False
+    mark, length, _, _ = FRAME.unpack_from(data, offset)
+    return mark == MARK and bool(offset + FRAME.size + length == len(data))

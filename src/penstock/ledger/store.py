@@ -1,0 +1,235 @@
+"""The ledger: one folder that many processes write, read and tidy up at the same time."""
+# ruff: noqa: S608  # SQL is put together from names of columns and quoted paths; values are bound
+
+import threading
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import duckdb
+import pyarrow as pa
+from msgspec import Struct
+
+from penstock.errors import InputError
+from penstock.ledger.columns import SCHEMA, to_arrow, to_events
+from penstock.ledger.engine import connect, select_parts
+from penstock.ledger.log import list_logs
+from penstock.ledger.manifest import ConflictError, Manifest, Part, Writer
+from penstock.ledger.parts import Staging, staging
+from penstock.ledger.state import State
+from penstock.ledger.tail import Tails
+from penstock.metering.event import UsageEvent, new_id, utc_now
+from penstock.pricing.book import Book
+
+if TYPE_CHECKING:
+    import ibis
+
+CHUNK = 50_000
+"""Events turned into Arrow at a time."""
+TRIES = 5
+KEPT_VIEWS = 32
+"""Tables of `Ledger.table()` that stay usable in a thread; the 33rd call ends the first one."""
+
+
+class Added(Struct, frozen=True):
+    """What an import did."""
+
+    new: int
+    duplicates: int
+
+
+class Snapshot(Struct, frozen=True):
+    """The whole ledger at one instant: parts, and the rows that are still in logs."""
+
+    parts: list[Part]
+    tail: pa.Table
+
+
+class Ledger:
+    """Events in Parquet parts and append logs, small state in SQLite. Reading never makes a writer wait."""
+
+    def __init__(self, folder: Path, state: State) -> None:
+        self.folder, self.state, self.manifest = folder, state, Manifest(state)
+        self._tails = Tails()
+        self._engine = connect(folder)
+        self._threads = threading.local()
+
+    @classmethod
+    def open(cls, folder: Path, *, create: bool = True) -> "Ledger":
+        """Open the ledger in `folder`, bringing an older one up to date; nothing in it is ever destroyed by that."""
+        if not create and not (folder / "state.sqlite").exists() and not list_logs(folder):
+            raise InputError(f"There is no ledger in {folder}. Name its folder with --data, or import something first.")
+        try:
+            for name in ("log", "events", "tmp"):
+                (folder / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"Cannot make a ledger in {folder}: {error.strerror}.") from error
+        return cls(folder, State(folder / "state.sqlite"))
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._engine.close()
+        self.state.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def snapshot(self) -> Snapshot:
+        """Take everything that is in the ledger now, each event once, whatever others do meanwhile.
+
+        Logs are listed before the manifest is read: a log that is compacted in between is in the manifest, and one
+        that vanishes before it is read means only that everything must be looked at again.
+        """
+        while True:
+            logs = list_logs(self.folder)
+            parts, compacted = self.manifest.snapshot()
+            try:
+                return Snapshot(parts, self._tails.read([log for log in logs if log.name not in compacted]))
+            except FileNotFoundError:
+                continue
+
+    def add(self, events: Iterable[UsageEvent], *, source: str) -> Added:
+        """Book imported events: those whose id is new, all of them or (on an error) none.
+
+        `source` names the import's door; an id counts as known where any of the events' own sources holds it.
+        """
+        with staging(self.folder) as stage:
+            batch = new_id()
+            sources: set[str] = set()
+            for chunk in _chunks(events, CHUNK):
+                first = stage.rows + 1
+                stage.put(to_arrow(chunk, batch, range(first, first + len(chunk))))
+                sources.update(event.source for event in chunk)
+            if not stage.rows:
+                return Added(0, 0)
+            stage.ready()
+            for _ in range(TRIES):
+                newest = self.manifest.newest()
+                parts = self._write_unknown(stage, sources)
+                rows = sum(part.rows for part in parts)
+                writer = Writer(writer=batch, name=source, last=rows, rows=rows)
+                try:
+                    self.manifest.commit(add=parts, writers=[writer], unless_added=(newest, frozenset(sources)))
+                except ConflictError:
+                    for part in parts:
+                        (self.folder / part.path).unlink()
+                    continue
+                return Added(rows, stage.rows - rows)
+            raise ConflictError(f"Other imports of {', '.join(sorted(sources))} keep coming first. Run it again.")
+
+    def _write_unknown(self, stage: Staging, sources: set[str]) -> list[Part]:
+        """Write the staged events whose id no part and no log holds yet."""
+        snapshot = self.snapshot()
+        stage.engine.register("tail", snapshot.tail.select(["id"]))
+        ids = ["SELECT id FROM tail"]
+        ids += select_parts(self.folder, [p for p in snapshot.parts if sources.intersection(p.sources)], ["id"])
+        known = f"SELECT id FROM ({' UNION ALL '.join(ids)}) WHERE id IN (SELECT id FROM staged)"
+        stage.engine.execute(
+            "CREATE OR REPLACE TEMP TABLE fresh AS SELECT min(seq) AS seq FROM staged "
+            f"WHERE id NOT IN ({known}) GROUP BY id"
+        )
+        return stage.write(
+            'SELECT * FROM staged WHERE seq IN (SELECT seq FROM fresh) ORDER BY "at", seq', renumber=True
+        )
+
+    def events(
+        self,
+        *,
+        request_id: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> list[UsageEvent]:
+        """Return events by `at` (`since` included, `until` not), oldest first, or all events of one request."""
+        conditions, values = ["true"], list[object]()
+        for condition, value in (("request_id = ?", request_id or None), ('"at" >= ?', since), ('"at" < ?', until)):
+            if value is not None:
+                conditions.append(condition)
+                values.append(_naive(value) if isinstance(value, datetime) else value)
+        snapshot = self.snapshot()
+        order = "DESC" if newest_first else "ASC"
+        cursor = self._engine.cursor()
+        try:
+            cursor.register("tail", snapshot.tail)
+            tables = ["SELECT * FROM tail", *select_parts(self.folder, within(snapshot.parts, since, until))]
+            query = (
+                f"SELECT * FROM ({' UNION ALL '.join(tables)}) WHERE {' AND '.join(conditions)} "
+                f'ORDER BY "at" {order}, id {order} {"" if limit is None else f"LIMIT {int(limit)}"}'
+            )
+            return to_events(cursor.sql(query, params=values).to_arrow_table().cast(SCHEMA))
+        finally:
+            cursor.close()
+
+    def archive_book(self, book: Book) -> None:
+        """Keep a price book that events name, so that they can be explained when the package has moved on."""
+        if not self.state.read("SELECT 1 FROM books WHERE id = ?", book.id):
+            with self.state.transaction() as write:
+                body = zlib.compress(book.to_bytes())
+                write.execute("INSERT OR IGNORE INTO books VALUES (?, ?, ?)", (book.id, utc_now().isoformat(), body))
+
+    def load_book(self, book_id: str) -> bytes | None:
+        """Return an archived book as bytes for `Book.from_bytes`; None: it was never archived."""
+        rows = self.state.read("SELECT body FROM books WHERE id = ?", book_id)
+        return zlib.decompress(rows[0][0]) if rows else None
+
+    def table(self, *, since: datetime | None = None, until: datetime | None = None) -> "ibis.Table":
+        """Return all events as an Ibis table, as of now; with times, parts that lie outside are not even opened.
+
+        One row an event, columns as `columns.SCHEMA`. Each thread has an engine connection of its own.
+        """
+        snapshot = self.snapshot()
+        if not hasattr(self._threads, "views"):
+            self._threads.views = Views(self._engine.cursor())
+        return self._threads.views.make(snapshot.tail, select_parts(self.folder, within(snapshot.parts, since, until)))
+
+
+class Views:
+    """The tables that one thread asked for: views over parts and tail, the youngest of which are kept."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        import ibis  # noqa: PLC0415  # takes half a second: only those who ask questions wait for it
+
+        self._ibis, self._cursor, self._count = ibis, cursor, 0
+        self._backend = ibis.duckdb.from_connection(cursor)
+        self._schema = ibis.Schema.from_pyarrow(SCHEMA)
+
+    def make(self, tail: pa.Table, selects: Sequence[str]) -> "ibis.Table":
+        """Make a view and return it as an Ibis table."""
+        self._count += 1
+        self._cursor.register(f"tail_{self._count}", tail)
+        tables = [f"SELECT * FROM tail_{self._count}", *selects]
+        self._cursor.execute(f"CREATE TEMP VIEW events_{self._count} AS {' UNION ALL '.join(tables)}")
+        if self._count > KEPT_VIEWS:
+            old = self._count - KEPT_VIEWS
+            self._cursor.execute(f"DROP VIEW events_{old}")
+            self._cursor.unregister(f"tail_{old}")
+        return self._ibis.expr.operations.DatabaseTable(  # as backend.table() does, less the question for the columns
+            f"events_{self._count}", schema=self._schema, source=self._backend,
+            namespace=self._ibis.expr.operations.Namespace(),
+        ).to_expr()  # fmt: skip
+
+
+def within(parts: Iterable[Part], since: datetime | None, until: datetime | None) -> list[Part]:
+    """Keep the parts that may hold events from `since` on and before `until`."""
+    return [
+        part
+        for part in parts
+        if (since is None or part.last >= since) and (until is None or part.first < until)
+    ]  # fmt: skip
+
+
+def _naive(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(tzinfo=None)
+
+
+def _chunks(events: Iterable[UsageEvent], size: int) -> Iterator[list[UsageEvent]]:
+    iterator = iter(events)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
