@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -100,13 +101,25 @@ class Processes:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise BenchmarkError(f"{self.command[0]} ended with code {self._process.returncode}: {self.last_words()}")
+                raise BenchmarkError(
+                    f"{self.command[0]} ended with code {self._process.returncode}: {self.last_words()}"
+                )
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as connection:
                 connection.sendall(f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n".encode())
                 if status in connection.recv(4096).partition(b"\r\n")[0] + b" ":
                     return
             time.sleep(0.05)
         raise BenchmarkError(f"{self.command[0]} did not answer {path} within {seconds:g} s: {self.last_words()}")
+
+    def wait_for_line(self, pattern: str, *, seconds: float) -> int:
+        """Wait until it prints a line like `pattern`, and return the number in its first group."""
+        assert self._process is not None
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if found := re.search(pattern, self.log.read_text("utf-8", "replace")):
+                return int(found.group(1))
+            time.sleep(0.05)
+        raise BenchmarkError(f"{self.command[0]} did not say where it is: {self.last_words()}")
 
     def last_words(self) -> str:
         """Return the end of what it printed."""

@@ -18,7 +18,9 @@ STREAM_CHUNKS = 100
 MODEL, SERVED = "gpt-4o-mini", "gpt-4o-mini-2024-07-18"
 INPUT_PRICE, CACHED_PRICE, OUTPUT_PRICE = Decimal("0.15"), Decimal("0.075"), Decimal("0.60")
 """Dollars for a million tokens, and the price that the gateway under test is told to use."""
-_PROSE = "the gate meters the water and holds it back so that no field floods and none runs dry while the mill turns on "
+_PROSE = (
+    "the gate meters the water and holds it back so that no field floods and none runs dry while the mill turns on "
+)
 
 
 def _dump(document: dict[str, Any]) -> bytes:

@@ -2,12 +2,14 @@
 
    usage: upstream REPLIES        binds a free loopback port, prints "port N", serves until it is ended
    POST (any path)                answers the reply that the body's "seed" names; "stream" and "include_usage" count
-   GET /pace/STREAM_US/ANSWER_US  from now on: microseconds between the events of a stream, and before a plain answer
+   GET /pace/STREAM_US/ANSWER_US  from now on: microseconds between the events of a stream, and before a plain answer;
+                                  0: a stream is one write, so that the gateway gets many events with each read
    GET /bill                      what it has billed since it started, as JSON */
 #include "wire.h"
 
 static struct replies replies;
 static struct bytes *answers, *frames; /* as they go over the wire: with the head; each event as one HTTP chunk */
+static struct bytes *bursts;           /* [seed * 2 + usage]: a whole stream with its head */
 static struct bytes stream_head = {
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
     "x-request-id: req_bench\r\ntransfer-encoding: chunked\r\n\r\n", 0};
@@ -39,6 +41,7 @@ static void compose(void) {
     char head[256];
     answers = calloc(replies.seeds, sizeof *answers);
     frames = calloc((size_t)replies.seeds * replies.events, sizeof *frames);
+    bursts = calloc((size_t)replies.seeds * 2, sizeof *bursts);
     for (uint32_t s = 0; s < replies.seeds; s++) {
         snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_bench\r\n"
                  "openai-processing-ms: 1\r\ncontent-length: %zu\r\n\r\n", replies.plain[s].length);
@@ -46,6 +49,17 @@ static void compose(void) {
         for (uint32_t e = s * replies.events; e < (s + 1) * replies.events; e++) {
             snprintf(head, sizeof head, "%zx\r\n", replies.event[e].length);
             frames[e] = printed(head, replies.event[e], (e + 1) % replies.events ? "\r\n" : "\r\n0\r\n\r\n");
+        }
+        for (int usage = 0; usage < 2; usage++) {
+            struct bytes burst = printed("", stream_head, "");
+            for (uint32_t e = 0; e < replies.events; e++) {
+                struct bytes frame = frames[s * replies.events + e];
+                if (e == replies.events - 2 && !usage) continue;
+                burst.at = realloc(burst.at, burst.length + frame.length);
+                memcpy(burst.at + burst.length, frame.at, frame.length);
+                burst.length += frame.length;
+            }
+            bursts[s * 2 + usage] = burst;
         }
     }
 }
@@ -91,10 +105,10 @@ static int advance(int fd, int64_t now) {
     struct connection *c = connections[fd];
     while (c->busy && !c->out.length) {
         if (c->due > now + 50000) return 1; /* 50 us early is on time: one wake-up serves all that are due */
-        if (!c->stream) {
+        if (!c->stream || !stream_pace) {
             c->busy = 0;
             book(c);
-            return push(fd, answers[c->seed]);
+            return push(fd, c->stream ? bursts[c->seed * 2 + c->usage] : answers[c->seed]);
         }
         if (c->next < 0) {
             c->next = 0;
@@ -107,7 +121,7 @@ static int advance(int fd, int64_t now) {
             c->busy = 0;
             book(c);
         }
-        if (stream_pace && c->next < (int)replies.events - 2) c->due += stream_pace; /* the last ones come together */
+        if (c->next < (int)replies.events - 2) c->due += stream_pace; /* the last ones come together */
         if (!push(fd, frames[event])) return 0;
     }
     return 1;

@@ -1,0 +1,1 @@
+"""Measures Penstock beside nginx and other gateways, all in one run."""

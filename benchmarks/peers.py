@@ -1,0 +1,204 @@
+"""Other gateways, where they can be run: installed by name into a folder of their own, never into ours."""
+
+import os
+import shutil
+import subprocess
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.candidates import Candidate
+from benchmarks.errors import BenchmarkError
+from benchmarks.processes import Processes, free_port
+from benchmarks.replies import MODEL
+from benchmarks.wire.ends import Upstream
+
+INSTALL_SECONDS = 1200
+
+
+def _environment(folder: Path, name: str, packages: tuple[str, ...], say: Callable[[str], None]) -> Path:
+    """Return the `bin` of a virtual environment with these packages; made at its first use."""
+    home = folder / name
+    if not (home / "complete").exists():
+        say(f"installing {' '.join(packages)} into {home} (once)")
+        venv.create(home, with_pip=True)
+        pip = [
+            str(home / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            *packages,
+        ]
+        done = subprocess.run(pip, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
+        if done.returncode:
+            raise BenchmarkError(f"pip install {' '.join(packages)} failed: {done.stderr[-300:].strip()}")
+        (home / "complete").touch()
+    return home / "bin"
+
+
+def _version(python: Path, package: str) -> str:
+    ask = f"import importlib.metadata as m; print(m.version({package!r}))"
+    return subprocess.run([str(python), "-c", ask], capture_output=True, text=True, check=False).stdout.strip()
+
+
+class Peer(Candidate):
+    """A gateway of others. `prepare` installs it, or sets `missing`."""
+
+    check = "marker"
+    slow = True
+
+    def prepare(self, folder: Path, say: Callable[[str], None]) -> None:
+        raise NotImplementedError
+
+
+LITELLM_CONFIGURATION = """\
+model_list:
+  - model_name: {model}
+    litellm_params:
+      model: openai/{model}
+      api_base: http://127.0.0.1:{upstream}/v1
+      api_key: sk-upstream
+general_settings:
+  master_key: sk-bench
+litellm_settings:
+  telemetry: false
+  num_retries: 0
+"""
+
+
+class LiteLLM(Peer):
+    """LiteLLM's proxy with a master key, without database or Redis; one worker."""
+
+    def __init__(self, *, granian: bool) -> None:
+        self.name = "litellm-granian" if granian else "litellm"
+        self.title = f"LiteLLM proxy, {'--run_granian' if granian else 'its default server'}, no database"
+        self._options = ["--run_granian"] if granian else []
+
+    def prepare(self, folder: Path, say: Callable[[str], None]) -> None:
+        self._bin = _environment(folder, "litellm", ("litellm[proxy]", "granian"), say)
+        self.version = _version(self._bin / "python", "litellm")
+
+    def start(self, upstream: Upstream, folder: Path) -> None:
+        self.port = free_port()
+        file = folder / "litellm.yaml"
+        file.write_text(LITELLM_CONFIGURATION.format(model=MODEL, upstream=upstream.port))
+        self.processes = Processes(
+            [str(self._bin / "litellm"), "--config", str(file), "--host", "127.0.0.1", "--port", str(self.port),
+             "--num_workers", "1", *self._options],
+            folder / "litellm.log",
+            {
+                "PATH": f"{self._bin}{os.pathsep}{os.environ['PATH']}", "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+                "LITELLM_LOG": "ERROR", "DATABASE_URL": "", "NO_PROXY": "127.0.0.1", "HF_HUB_OFFLINE": "1",
+            },
+        )  # fmt: skip
+        self.processes.start()
+        self.processes.wait_for(self.port, "/health/liveliness", seconds=180)
+
+
+TENSORZERO_CONFIGURATION = """\
+[gateway.observability]
+enabled = false
+
+[models."{model}"]
+routing = ["bench"]
+
+[models."{model}".providers.bench]
+type = "openai"
+model_name = "{model}"
+api_base = "http://127.0.0.1:{upstream}/v1/"
+api_key_location = "none"
+"""
+TENSORZERO_PROGRAM = """\
+import sys, threading
+from openai import OpenAI
+from tensorzero import patch_openai_client
+client = OpenAI(api_key="unused")
+patched = patch_openai_client(client, config_file=sys.argv[1], async_setup=False)
+print("base", patched.base_url, flush=True)
+threading.Event().wait()
+"""
+
+
+class TensorZero(Peer):
+    """TensorZero's gateway (Rust), as its Python package embeds it; observability off."""
+
+    name = "tensorzero"
+    title = "TensorZero embedded gateway (Rust), observability off"
+    path = "/openai/v1/chat/completions"
+    model = f"tensorzero::model_name::{MODEL}"
+    slow = False
+
+    def prepare(self, folder: Path, say: Callable[[str], None]) -> None:
+        self._bin = _environment(folder, "tensorzero", ("tensorzero", "openai<3"), say)
+        self.version = _version(self._bin / "python", "tensorzero")
+
+    def start(self, upstream: Upstream, folder: Path) -> None:
+        file, program = folder / "tensorzero.toml", folder / "embedded.py"
+        file.write_text(TENSORZERO_CONFIGURATION.format(model=MODEL, upstream=upstream.port))
+        program.write_text(TENSORZERO_PROGRAM)
+        self.processes = Processes(
+            [str(self._bin / "python"), str(program), str(file)], folder / "tensorzero.log", {"NO_PROXY": "127.0.0.1"}
+        )
+        self.processes.start()
+        self.port = self.processes.wait_for_line(r"base http://[^:/]+:(\d+)/", seconds=60)
+
+
+class Portkey(Peer):
+    """Portkey's gateway (Node), from its npm package."""
+
+    name = "portkey"
+    title = "Portkey gateway (Node), npm package"
+    slow = True
+
+    def headers(self) -> dict[str, str]:
+        return {
+            "authorization": "Bearer sk-bench",
+            "x-portkey-provider": "openai",
+            "x-portkey-custom-host": f"http://127.0.0.1:{self._upstream}/v1",
+        }
+
+    def prepare(self, folder: Path, say: Callable[[str], None]) -> None:
+        node, npm = shutil.which("node"), shutil.which("npm")
+        if not node or not npm:
+            self.missing = "node and npm are not installed"
+            return
+        self._node, home = node, folder / "portkey"
+        package = home / "node_modules" / "@portkey-ai" / "gateway"
+        if not package.exists():
+            say(f"installing @portkey-ai/gateway into {home} (once)")
+            home.mkdir(parents=True, exist_ok=True)
+            command = [npm, "install", "--silent", "--ignore-scripts", "--prefix", str(home), "@portkey-ai/gateway"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
+            if done.returncode:
+                raise BenchmarkError(f"npm install @portkey-ai/gateway failed: {done.stderr[-300:].strip()}")
+        self._server = package / "build" / "start-server.js"
+        ask = "process.stdout.write(require(process.argv[1]).version)"
+        self.version = subprocess.run(
+            [node, "-e", ask, str(package / "package.json")], capture_output=True, text=True, check=False
+        ).stdout
+
+    def start(self, upstream: Upstream, folder: Path) -> None:
+        self.port, self._upstream = free_port(), upstream.port
+        self.processes = Processes(
+            [self._node, str(self._server), f"--port={self.port}", "--headless"], folder / "portkey.log",
+            {"NODE_ENV": "production", "TRUSTED_CUSTOM_HOSTS": "127.0.0.1,localhost"},
+        )  # fmt: skip
+        self.processes.start()
+        self.processes.wait_for(self.port, "/", seconds=60)
+
+
+def peers(folder: Path, say: Callable[[str], None], wanted: frozenset[str]) -> list[Peer]:
+    """Install the peers that are wanted (all, where none is named); one that cannot be installed says why."""
+    every = [LiteLLM(granian=False), LiteLLM(granian=True), TensorZero(), Portkey()]
+    found = [peer for peer in every if not wanted or peer.name in wanted]
+    for peer in found:
+        try:
+            peer.prepare(folder, say)
+        except (BenchmarkError, subprocess.TimeoutExpired) as error:
+            peer.missing = str(error)
+    return found
+
+
+PEER_NAMES = ("litellm", "litellm-granian", "tensorzero", "portkey")
