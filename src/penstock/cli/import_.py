@@ -1,5 +1,158 @@
-"""`penstock import`."""
+"""`penstock import`: usage from files into the ledger."""
 
-from cyclopts import App
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-app = App(name="import")
+from cyclopts import App, Parameter
+
+from penstock.cli.options import Common, answer_no, console, counted, dollars, print_json
+
+if TYPE_CHECKING:
+    from penstock.ledger.importers.run import Imported
+
+HELP = """
+The format is guessed from the beginning of a file, and the guess is shown with its reason. Rows that cannot be booked
+go to a file in `rejects/` beside the ledger, with line number and reason; the others are booked. Importing a file
+again changes nothing, also when it was renamed or packed anew. Exit code 1: a file was cut off, or nothing in it
+could be booked.
+
+Examples:
+
+- `penstock import azure_llm_2023_conv.csv.gz --provider azure --model gpt-4o --deployment-type global`
+- `penstock import march.csv april.csv --team support`
+- `penstock import usage_completions.json --dry-run`
+- `penstock import spend_logs.jsonl.gz --format litellm --data ./ledger`
+"""
+
+app = App(name="import", help_epilogue=HELP, default_parameter=Parameter(show_default=False))
+
+
+@app.default
+def import_(
+    *files: Annotated[Path, Parameter(help="Files to book; gzip is unpacked on the way.")],
+    format_: Annotated[str, Parameter(name="--format", help="csv, traces, openai_usage, litellm; else a guess.")] = "",
+    provider: Annotated[str, Parameter(help="Who served rows that do not say it: azure, openai, ...")] = "",
+    model: Annotated[str, Parameter(help="The model of rows that name none.")] = "",
+    deployment_type: Annotated[str, Parameter(help="global, data_zone, regional, or one of these with _ptu.")] = "",
+    region: Annotated[str, Parameter(help="Region or zone of rows that name none: swedencentral, eu, ...")] = "",
+    mode: Annotated[str, Parameter(help="standard, batch, flex or priority, for rows that do not say it.")] = "",
+    team: Annotated[str, Parameter(help="Team of rows that name none.")] = "",
+    app_: Annotated[str, Parameter(name="--app", help="App of rows that name none.")] = "",
+    shift_to: Annotated[str, Parameter(help="Move a trace so that its first row falls on this instant.")] = "",
+    dry_run: Annotated[bool, Parameter(help="Say what would be booked, and book nothing.", negative="")] = False,
+    common: Common | None = None,
+) -> None:
+    """Book usage from files: request traces, CSV, OpenAI usage pages, LiteLLM spend logs."""
+    from penstock.app import catalog_for, keep_books, ledger_for
+    from penstock.errors import InputError
+    from penstock.ledger.importers.drafts import Assumed
+    from penstock.ledger.importers.fields import DEPLOYMENT_TYPES
+    from penstock.ledger.importers.fields import deployment_type as plain_type
+    from penstock.ledger.importers.formats import choose
+    from penstock.ledger.importers.run import import_file
+    from penstock.metering.event import utc_now
+    from penstock.settings import load
+
+    common = common or Common()
+    if not files:
+        raise InputError("Name the files to import: penstock import FILE...")
+    if deployment_type and plain_type(deployment_type) not in DEPLOYMENT_TYPES:
+        known = ", ".join(DEPLOYMENT_TYPES)
+        raise InputError(f"--deployment-type: there is no {deployment_type!r}, use one of {known}")
+    now = utc_now()
+    assumed = Assumed(
+        provider=provider.lower(), model=model, deployment_type=plain_type(deployment_type), region=region, mode=mode,
+        team=team, app=app_, shift_to=_shift(shift_to, now),
+    )  # fmt: skip
+    chosen = [(file, choose(file, assumed, format_)) for file in files]  # all of them, before the first is booked
+    settings = load(common.config, data=common.data)
+    outcomes = []
+    with nullcontext() if dry_run else ledger_for(settings) as ledger:
+        catalog = catalog_for(settings) if ledger is None else keep_books(settings, ledger)
+        for file, format_and_reason in chosen:
+            with _progress(file) as progress:
+                outcome = import_file(
+                    file, format_and_reason,
+                    assumed=assumed, catalog=catalog, now=now, ledger=ledger, progress=progress,
+                )  # fmt: skip
+            outcomes.append(outcome)
+            if not common.json:
+                _show(outcome, dry_run)
+    if common.json:
+        print_json({"dry_run": dry_run, "files": [_document(outcome) for outcome in outcomes]})
+    if not all(outcome.complete for outcome in outcomes):
+        answer_no()
+
+
+def _shift(text: str, now: datetime) -> datetime | None:
+    from penstock.analytics.periods import since
+
+    return since(text, now) if text else None
+
+
+@contextmanager
+def _progress(file: Path) -> Iterator[Any]:
+    """Show how far reading is, on a terminal and nowhere else."""
+    if not sys.stderr.isatty():
+        yield lambda _position: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(file.name, total=file.stat().st_size)
+        yield lambda position: bars.update(task, completed=position)
+
+
+def _document(outcome: "Imported") -> dict[str, Any]:
+    return {
+        "file": outcome.file, "format": outcome.format, "why": outcome.why,
+        "events": outcome.read, "new": outcome.new, "duplicates": outcome.duplicates,
+        "from": outcome.first, "to": outcome.last, "cost": outcome.cost,
+        "unpriced_events": sum(outcome.unpriced.values()), "unpriced": outcome.unpriced,
+        "stand_in_prices": outcome.early,
+        "provider_cost": outcome.provider_cost, "provider_cost_compared_with": outcome.compared,
+        "rejected": sum(outcome.rejected.values()), "rejected_for": outcome.rejected, "rejects": outcome.rejects,
+        "complete": outcome.complete, "notes": outcome.notes,
+    }  # fmt: skip
+
+
+def _show(outcome: "Imported", dry_run: bool) -> None:
+    def say(text: str, style: str = "") -> None:
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    say(f"{outcome.file}", "bold")
+    say(f"  format    {outcome.format}: {outcome.why}")
+    if outcome.first and outcome.last:
+        say(f"  period    {outcome.first:%Y-%m-%d %H:%M:%S} to {outcome.last:%Y-%m-%d %H:%M:%S} UTC")
+    booked = "nothing booked (dry run)" if dry_run else f"{outcome.new:,} new, {outcome.duplicates:,} already there"
+    say(f"  events    {outcome.read:,}: {booked}")
+    say(f"  cost      {dollars(outcome.cost)}")
+    if outcome.provider_cost is not None:
+        gap = outcome.provider_cost - outcome.compared
+        say(f"  compare   the source says {dollars(outcome.provider_cost)}, the prices {dollars(outcome.compared)}"
+            f" for the same events: {dollars(gap)} apart")  # fmt: skip
+    for row, count in outcome.early.items():
+        say(f"  note      {counted(count, 'event', 'are')} older than any price known; the first one stands in: {row}")
+    for note in outcome.notes:
+        say(f"  note      {note}")
+    for model, count in outcome.unpriced.items():
+        some = counted(count, "event", "have")
+        say(f"  unpriced  {some} no price: model {model}. Add one with: penstock prices set {model}", "yellow")
+    _show_rejects(outcome, say)
+
+
+def _show_rejects(outcome: "Imported", say: Any) -> None:
+    if not outcome.rejected:
+        return
+    kinds = ", ".join(f"{count:,} {code}" for code, count in outcome.rejected.most_common())
+    say(f"  rejected  {counted(sum(outcome.rejected.values()), 'row')}: {kinds}", "yellow")
+    for row in outcome.examples:
+        say(f"            line {row.line}: {row.reason}" if row.line else f"            {row.reason}")
+    if outcome.rejects:
+        say(f"            all of them: {outcome.rejects}")

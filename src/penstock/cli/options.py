@@ -34,6 +34,13 @@ def dollars(amount: Decimal, places: int = 4) -> str:
     return f"${whole}.{fraction.rstrip('0').ljust(2, '0')}".replace("$-", "-$")
 
 
+def counted(count: int, noun: str, verb: str = "") -> str:
+    """Write `1 event has`, `2 events have`; the verb is given as one of several needs it."""
+    one = {"have": "has", "are": "is"}
+    words = [f"{count:,}", noun if count == 1 else f"{noun}s", one.get(verb, verb) if count == 1 else verb]
+    return " ".join(word for word in words if word)
+
+
 def plain(value: Any) -> Any:
     """Turn a value into what `--json` prints: money as decimal strings, times in UTC ISO 8601."""
     match value:

@@ -1,5 +1,190 @@
-"""`penstock report`."""
+"""`penstock report`: what was spent."""
 
-from cyclopts import App
+import csv
+import sys
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
 
-app = App(name="report")
+from cyclopts import App, Parameter
+
+from penstock.cli.options import Common, console, counted, plain, print_json, table
+
+if TYPE_CHECKING:
+    from penstock.analytics.spend import Spend, SpendRow
+
+HELP = """
+Sums what the ledger holds, the most expensive first; with a grain of time, in its order. Events without a price are
+never counted as zero: they are named below the table, with their tokens. A day or month named in `--to` is included.
+
+Dimensions: model, version, provider, deployment, deployment_type, region, mode, endpoint, team, app, feature, user,
+key, run, source, outcome, purpose, price_state, tag:NAME, and the grains hour, day, week, month.
+
+Examples:
+
+- `penstock report`
+- `penstock report --by team,model --from month`
+- `penstock report --by day --from 2026-03-01 --to 2026-03-31 --time-zone Europe/Berlin`
+- `penstock report --by tag:product --only team=support --json`
+"""
+
+app = App(name="report", help_epilogue=HELP, default_parameter=Parameter(show_default=False))
+
+BAR = 32
+"""Characters of the longest bar on a wide screen."""
+
+
+@app.default
+def report(
+    *,
+    by: Annotated[
+        str, Parameter(help="Dimensions, as in team,model; grains of time: hour, day, week, month.")
+    ] = "model",
+    from_: Annotated[str, Parameter(name="--from", help="Begin: 2026-03-14, 2026-03, 7d, today, month, ...")] = "",
+    to: Annotated[str, Parameter(name="--to", help="End; a day or month named here is included.")] = "",
+    only: Annotated[
+        tuple[str, ...], Parameter(help="Keep one value, as in team=support. May be repeated.", negative="")
+    ] = (),
+    time_zone: Annotated[str, Parameter(help="Where days begin and end: Europe/Berlin.")] = "UTC",
+    csv_: Annotated[bool, Parameter(name="--csv", help="Print CSV instead of a table.", negative="")] = False,
+    common: Common | None = None,
+) -> None:
+    """Say what was spent, by model or any other dimensions."""
+    from penstock.analytics import periods
+    from penstock.analytics.spend import spend
+    from penstock.analytics.zones import zone
+    from penstock.app import ledger_for
+    from penstock.errors import InputError
+    from penstock.metering.event import utc_now
+    from penstock.settings import load
+
+    common = common or Common()
+    now, place = utc_now(), zone(time_zone)
+    since = periods.since(from_, now, place) if from_ else None
+    until = periods.until(to, now, place) if to else None
+    if since and until and since >= until:
+        raise InputError(f"--from {from_} is not before --to {to}: there is no time between them")
+    where = [(name, value) for name, found, value in (pair.partition("=") for pair in only) if found]
+    if len(where) != len(only):
+        raise InputError("--only takes a dimension and a value, as in: --only team=support")
+    names = tuple(name.strip() for name in by.split(",") if name.strip())
+    with ledger_for(load(common.config, data=common.data), create=False) as ledger:
+        found = spend(ledger.table(), by=names, since=since, until=until, time_zone=time_zone, where=where)
+    if common.json:
+        print_json(_document(found, names, since, until, time_zone))
+    elif csv_:
+        _print_csv(found, names)
+    else:
+        _show(found, names, since, until, time_zone)
+
+
+def _fields(row: "SpendRow") -> dict[str, Any]:
+    return row.group | {
+        "events": row.events, "requests": row.requests, "input_tokens": row.input_tokens,
+        "cached_tokens": row.cached_tokens, "output_tokens": row.output_tokens, "cost": row.cost,
+        "unpriced_events": row.unpriced_events,
+    }  # fmt: skip
+
+
+def _document(
+    found: "Spend", names: tuple[str, ...], since: datetime | None, until: datetime | None, time_zone: str
+) -> dict[str, Any]:
+    return {
+        "total": found.total, "unpriced_events": found.unpriced_events,
+        "rows": [_fields(row) for row in found.rows],
+        "by": names, "from": since or found.first, "to": until or found.last, "time_zone": time_zone,
+        "events": found.events, "requests": found.requests, "input_tokens": found.input_tokens,
+        "cached_tokens": found.cached_tokens, "output_tokens": found.output_tokens,
+        "unpriced": found.unpriced, "stand_in_prices": found.early,
+    }  # fmt: skip
+
+
+def _print_csv(found: "Spend", names: tuple[str, ...]) -> None:
+    writer = csv.writer(sys.stdout)
+    writer.writerow([*names, "events", "requests", "input_tokens", "cached_tokens", "output_tokens", "cost",
+                     "unpriced_events"])  # fmt: skip
+    for row in found.rows:
+        writer.writerow([plain(value) for value in _fields(row).values()])
+    _warn(found, sys.stderr)
+
+
+def _show(
+    found: "Spend", names: tuple[str, ...], since: datetime | None, until: datetime | None, time_zone: str
+) -> None:
+    from penstock.analytics.spend import GRAINS
+    from penstock.analytics.zones import zone
+
+    size = min(BAR, console.width - 74) if len(names) == 1 and names[0] in GRAINS else 0
+    bars = size >= 5
+    numbers = ("events", "input", "cached", "output", "cost", "share")
+    grid = table(*names, *numbers, *([""] if bars else []), numbers=numbers)
+    for column in grid.columns:
+        column.no_wrap = column.header not in names or column.header in GRAINS
+    most = max((row.cost for row in found.rows), default=Decimal(0))
+    places = 2 if most >= 100 else 4
+    for row in found.rows:
+        cells = [row.group[name] or "(none)" for name in names]
+        counts = [f"{row.events:,}", f"{row.input_tokens:,}", _share(row.cached_tokens, row.input_tokens)]
+        nothing_known = row.events and row.unpriced_events == row.events and not row.cost
+        cost = "unpriced" if nothing_known else amount(row.cost, places)
+        money = [f"{row.output_tokens:,}", cost, _share(row.cost, found.total)]
+        grid.add_row(*cells, *counts, *money, *([bar(row.cost, most, size)] if bars else []))
+    if names:
+        grid.add_section()
+        grid.add_row(
+            "total", *[""] * (len(names) - 1), f"{found.events:,}", f"{found.input_tokens:,}",
+            _share(found.cached_tokens, found.input_tokens), f"{found.output_tokens:,}", amount(found.total, places),
+            _share(found.total, found.total), style="bold",
+        )  # fmt: skip
+    place = zone(time_zone)
+
+    def moment(at: datetime | None) -> str:
+        return f"{at.astimezone(place):%Y-%m-%d %H:%M}" if at else "?"
+
+    if not found.rows:
+        where = f" from {moment(since)} to {moment(until)}" if since or until else ""
+        console.print(
+            f"No events{where}. Serve calls with: penstock serve, or book files with: penstock import FILE..."
+        )
+        return
+    console.print(grid)
+    console.print(f"{moment(since or found.first)} to {moment(until or found.last)} {time_zone}", style="dim")
+    _warn(found, None)
+
+
+def _share(part: Decimal | int, whole: Decimal | int) -> str:
+    return f"{Decimal(part) / Decimal(whole):.1%}" if whole else "-"
+
+
+def amount(cost: Decimal, places: int) -> str:
+    """Write dollars so that they stand one below the other."""
+    return f"${cost:,.{places}f}".replace("$-", "-$")
+
+
+def bar(cost: Decimal, most: Decimal, size: int) -> str:
+    """Draw dollars as a bar of up to `size` characters, to an eighth of one."""
+    if most <= 0 or cost <= 0:
+        return ""
+    eighths = round(cost / most * size * 8)
+    return "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "") or "▏"
+
+
+def _warn(found: "Spend", file: Any) -> None:
+    """Say what the total does not hold."""
+
+    def say(text: str, style: str = "") -> None:
+        if file is not None:
+            print(text, file=file)
+        else:
+            console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    if found.unpriced_events:
+        tokens = sum(row.input_tokens + row.output_tokens for row in found.unpriced)
+        some = counted(found.unpriced_events, "event", "have")
+        say(f"Warning: {some} no price; the total leaves out {tokens:,} tokens:", "yellow")
+    for row in found.unpriced:
+        say(f"  {row.events:,} of model {row.model} at {row.provider}: {row.input_tokens:,} tokens in, "
+            f"{row.output_tokens:,} out. Add a price with: penstock prices set {row.model}", "yellow")  # fmt: skip
+    for early in found.early:
+        older = f"{counted(early.events, 'event', 'are')} older than any price known for {early.model}"
+        say(f"Note: {older}; the first one stands in: {early.price_row}", "dim")

@@ -1,0 +1,65 @@
+"""`--from` and `--to`: dates, ISO times, and the words people use."""
+
+import re
+from datetime import UTC, datetime, time, timedelta, tzinfo
+
+from penstock.errors import InputError
+
+WORDS = (
+    "a date (2026-03-14), a month (2026-03), a time (2026-03-14T10:00Z), 36h, 7d, 4w, "
+    "now, today, yesterday, week, month or year"
+)
+SPANS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
+def since(text: str, now: datetime, place: tzinfo = UTC) -> datetime:
+    """Return the first instant of what `text` names: of that day, week, month; or that long before `now`."""
+    return _bounds(text, now, place)[0]
+
+
+def until(text: str, now: datetime, place: tzinfo = UTC) -> datetime:
+    """Return the first instant after what `text` names: `--to 2026-03-31` holds the 31st of March."""
+    return _bounds(text, now, place)[1]
+
+
+def _bounds(text: str, now: datetime, place: tzinfo) -> tuple[datetime, datetime]:
+    word = text.strip().lower()
+    today = datetime.combine(now.astimezone(place).date(), time(), place)
+    first: datetime
+    if word == "now":
+        return now, now
+    if found := re.fullmatch(r"(\d{1,5})([hdw])", word):
+        first = now - int(found[1]) * SPANS[found[2]]
+        return first, first
+    match word:
+        case "today":
+            return today, _days(today, 1)
+        case "yesterday":
+            return _days(today, -1), today
+        case "week":
+            monday = _days(today, -today.weekday())
+            return monday, _days(monday, 7)
+        case "month":
+            return _month(today.replace(day=1))
+        case "year":
+            first = today.replace(month=1, day=1)
+            return first, first.replace(year=first.year + 1)
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}", word):
+            return _month(datetime.fromisoformat(f"{word}-01").replace(tzinfo=place))
+        at = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise InputError(f"{text!r} is not a time: write {WORDS}") from None
+    at = at.replace(tzinfo=place) if at.tzinfo is None else at
+    if re.fullmatch(r"\d{4}-?\d{2}-?\d{2}|\d{4}-?w\d{2}(-?\d)?", word):
+        return at, _days(at, 1 if "w" not in word or re.search(r"w\d{2}-?\d$", word) else 7)
+    return at, at
+
+
+def _days(at: datetime, n: int) -> datetime:
+    """Go by the calendar: a local day may have 23 or 25 hours."""
+    return datetime.combine(at.date() + timedelta(days=n), time(), at.tzinfo)
+
+
+def _month(first: datetime) -> tuple[datetime, datetime]:
+    return first, (first.replace(day=28) + timedelta(days=4)).replace(day=1)

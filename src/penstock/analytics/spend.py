@@ -1,0 +1,293 @@
+"""What was spent, by any dimensions and grain of time. Exact: the parts add up to the whole to the last digit."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Context, Decimal
+from typing import Any
+
+import ibis
+import msgspec
+from ibis import _
+from msgspec import Struct
+
+from penstock.analytics.zones import local, zone
+from penstock.errors import InputError
+
+DIMENSIONS = (
+    "model", "version", "requested_model", "provider", "deployment", "deployment_type", "region", "mode", "endpoint",
+    "team", "app", "feature", "user", "key", "run", "source", "outcome", "error", "status", "purpose", "stream",
+    "finish_reason", "usage_source", "price_state", "price_book", "price_row", "decision",
+)  # fmt: skip
+GRAINS: dict[str, tuple[str, str]] = {
+    "hour": ("h", "%Y-%m-%dT%H:00"),
+    "day": ("D", "%Y-%m-%d"),
+    "week": ("W", "%Y-%m-%d"),
+    "month": ("M", "%Y-%m"),
+}
+"""Grain -> its unit for the engine, and how its first instant is written. A week is named by its Monday."""
+TAG = "tag:"
+COUNTS = ("events", "requests", "input_tokens", "cached_tokens", "output_tokens", "unpriced_events")
+NEEDED = (
+    "id", "at", "corrects", "provider", "model", "price_state", "price_row", "cost", "requests", "input_tokens",
+    "output_tokens", "cache_read", "cache_read_audio", "cache_read_image",
+)  # fmt: skip
+"""Columns of every answer; what a query does not name costs time to compile and to read."""
+
+STARTS = re.compile(r"@(\d{4}-\d{2}-\d{2})(?:T[0-9:]+Z)?$")
+"""The day in the id of a price row (`row_id`)."""
+
+EXACT = Context(prec=60)
+"""Sums of 38-digit numbers need more than the 28 digits of Python's default."""
+
+
+class SpendRow(Struct, frozen=True, kw_only=True):
+    """One group: its dimensions, and the sums of its events. `cost` is dollars, without the unpriced events."""
+
+    group: dict[str, str]
+    events: int
+    """Attempts booked; corrections change amounts, not this count."""
+    requests: int
+    """Model requests: an imported aggregate holds many."""
+    input_tokens: int
+    cached_tokens: int
+    """Of the input tokens, those read from a provider's prompt cache."""
+    output_tokens: int
+    cost: Decimal
+    unpriced_events: int
+
+
+class Unpriced(Struct, frozen=True, kw_only=True):
+    """Events of one model that no price is known for, and the tokens that the total leaves out."""
+
+    provider: str
+    model: str
+    events: int
+    input_tokens: int
+    output_tokens: int
+
+
+class Early(Struct, frozen=True, kw_only=True):
+    """Events priced by a row that starts after them, because no older price is known."""
+
+    model: str
+    price_row: str
+    events: int
+
+
+class Spend(Struct, frozen=True, kw_only=True):
+    """The answer: the whole, its parts, and what it does not hold."""
+
+    total: Decimal
+    unpriced_events: int
+    rows: tuple[SpendRow, ...]
+    events: int
+    requests: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    first: datetime | None
+    """When the first and the last event of the answer began."""
+    last: datetime | None
+    unpriced: tuple[Unpriced, ...] = ()
+    early: tuple[Early, ...] = ()
+
+
+def spend(
+    table: Any,
+    *,
+    by: Sequence[str] = (),
+    since: datetime | None = None,
+    until: datetime | None = None,
+    time_zone: str = "UTC",
+    where: Sequence[tuple[str, str]] = (),
+) -> Spend:
+    """Sum the events of `table` (see `Ledger.table`) that began in [since, until), grouped by the dimensions `by`.
+
+    Dimensions are `DIMENSIONS`, the grains hour, day, week, month (in `time_zone`), and `tag:NAME`. `where` keeps
+    groups: pairs of dimension and value. Rows come the most expensive first; with a grain of time, in its order.
+    """
+    check(by)
+    check([name for name, _value in where], grains=())
+    names = tuple(dict.fromkeys(by))
+    events = _with_effective_state(_narrow(table, (*names, *(name for name, _value in where))))
+    events = events.filter(*_within(events, since, until))
+    for name, value in where:
+        events = events.filter(dimension(events, name) == value)
+    place = zone(time_zone)
+    span = _span(events, since, until) if place is not UTC and set(names) & set(GRAINS) else None
+    clock = events.at if span is None else local(events.at, place, *span)
+    keyed = events.mutate(
+        **{
+            f"by_{n}": clock.truncate(GRAINS[name][0]) if name in GRAINS else dimension(events, name)
+            for n, name in enumerate(names)
+        }
+    )
+    groups = [f"by_{n}" for n in range(len(names))]
+    found = keyed.aggregate(by=groups, **_sums(keyed)).to_pyarrow().to_pylist()
+    found = [group for group in found if group["first"]]  # without dimensions, nothing is one group
+    rows = [_row(group, names) for group in found]
+    unpriced_events = sum(row.unpriced_events for row in rows)
+    return Spend(
+        total=trimmed(add(row.cost for row in rows)),
+        unpriced_events=unpriced_events,
+        rows=tuple(sorted(rows, key=_order(rows, names))),
+        events=sum(row.events for row in rows),
+        requests=sum(row.requests for row in rows),
+        input_tokens=sum(row.input_tokens for row in rows),
+        cached_tokens=sum(row.cached_tokens for row in rows),
+        output_tokens=sum(row.output_tokens for row in rows),
+        first=min((_aware(group["first"]) for group in found), default=None),
+        last=max((_aware(group["last"]) for group in found), default=None),
+        unpriced=_unpriced(events) if unpriced_events else (),
+        early=_early(events) if any(_may_be_early(group) for group in found) else (),
+    )
+
+
+def check(names: Iterable[str], grains: Iterable[str] = tuple(GRAINS)) -> None:
+    """Refuse a dimension that does not exist, and name those that do."""
+    known = (*DIMENSIONS, *grains)
+    for name in names:
+        if name not in known and not (name.startswith(TAG) and len(name) > len(TAG)):
+            raise InputError(f"There is no dimension {name!r}: use {', '.join((*known, 'tag:NAME'))}")
+
+
+def dimension(events: Any, name: str) -> Any:
+    """Return the text column of a dimension; what is not filled in is the empty text."""
+    if name.startswith(TAG):
+        return events.tags.get(name[len(TAG) :], "").fill_null("")
+    return events[name].cast("string").fill_null("")
+
+
+def add(amounts: Iterable[Decimal]) -> Decimal:
+    """Add exactly."""
+    total = Decimal(0)
+    for amount in amounts:
+        total = EXACT.add(total, amount)
+    return total
+
+
+def _narrow(table: Any, names: Iterable[str]) -> Any:
+    columns = dict.fromkeys((*NEEDED, *("tags" if name.startswith(TAG) else name for name in names)))
+    return table.select(*(column for column in columns if column not in GRAINS))
+
+
+def _within(events: Any, since: datetime | None, until: datetime | None) -> list[Any]:
+    limits = [ibis.literal(True)]
+    if since is not None:
+        limits.append(events.at >= _naive(since))
+    if until is not None:
+        limits.append(events.at < _naive(until))
+    return limits
+
+
+def _naive(at: datetime) -> Any:
+    return ibis.timestamp(at.astimezone(UTC).replace(tzinfo=None).isoformat())
+
+
+def _with_effective_state(table: Any) -> Any:
+    """Give each event the price state that it has after corrections: one that was priced later is not unpriced."""
+    found = table.filter((_.corrects != "") & (_.price_state != "unpriced"))
+    corrections = found.group_by(corrected=found.corrects).aggregate(corrected_state=found.price_state.max())
+    joined = table.left_join(corrections, table.id == corrections.corrected)
+    open_ = (joined.price_state == "unpriced") & (joined.corrects == "")
+    return joined.mutate(
+        price_state=ibis.ifelse(open_ & joined.corrected_state.notnull(), joined.corrected_state, joined.price_state),
+        is_unpriced=open_ & joined.corrected_state.isnull(),
+        is_event=joined.corrects == "",
+    ).drop("corrected", "corrected_state")
+
+
+def _span(events: Any, since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
+    """Return instants around all events."""
+    if since is not None and until is not None:
+        return since, until
+    [found] = events.aggregate(first=events.at.min(), last=events.at.max()).to_pyarrow().to_pylist()
+    now = datetime.now(UTC)
+    return since or _aware(found["first"] or now), until or _aware(found["last"] or now)
+
+
+def _aware(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+def _sums(events: Any) -> dict[str, Any]:
+    cached = events.cache_read + events.cache_read_audio + events.cache_read_image
+    return {
+        "events": events.is_event.sum().fill_null(0),
+        "requests": events.requests.sum().fill_null(0),
+        "input_tokens": events.input_tokens.sum().fill_null(0),
+        "cached_tokens": cached.sum().fill_null(0),
+        "output_tokens": events.output_tokens.sum().fill_null(0),
+        "cost": events.cost.sum(),
+        "unpriced_events": events.is_unpriced.sum().fill_null(0),
+        "first": events.at.min(),
+        "last": events.at.max(),
+        "newest_price": events.price_row.right(10).max(),
+    }
+
+
+def _row(found: dict[str, Any], names: Sequence[str]) -> SpendRow:
+    group = {name: _said(name, found[f"by_{n}"]) for n, name in enumerate(names)}
+    sums = {name: int(found[name]) for name in COUNTS}
+    return SpendRow(group=group, cost=trimmed(found["cost"] or Decimal(0)), **sums)
+
+
+def _said(name: str, value: Any) -> str:
+    return value.strftime(GRAINS[name][1]) if name in GRAINS else str(value)
+
+
+def trimmed(amount: Decimal) -> Decimal:
+    """Drop the zeros that end a ledger's 18 decimals; cents stay."""
+    sign, digits, exponent = amount.as_tuple()
+    assert isinstance(exponent, int)
+    while exponent < -2 and digits[-1] == 0:
+        digits, exponent = digits[:-1] or (0,), exponent + 1
+    return Decimal((sign, digits, exponent)) if exponent <= -2 else amount.quantize(Decimal("0.01"), context=EXACT)
+
+
+def _order(rows: Sequence[SpendRow], names: Sequence[str]) -> Callable[[SpendRow], Any]:
+    """Sort by cost; where time is a dimension, by the dimensions in turn, each by its own cost, time by the clock."""
+    if not any(name in GRAINS for name in names):
+        return lambda row: (-row.cost, -row.input_tokens, *row.group.values())
+    weights: dict[tuple[str, ...], Decimal] = defaultdict(Decimal)
+    for row in rows:
+        values = tuple(row.group.values())
+        for n in range(1, len(values) + 1):
+            weights[values[:n]] = EXACT.add(weights[values[:n]], row.cost)
+
+    def order(row: SpendRow) -> Any:
+        values = tuple(row.group.values())
+        return [
+            (Decimal(0) if name in GRAINS else -weights[values[: n + 1]], values[n]) for n, name in enumerate(names)
+        ]
+
+    return order
+
+
+def _unpriced(events: Any) -> tuple[Unpriced, ...]:
+    open_ = events.filter(events.is_unpriced)
+    found = open_.group_by(["provider", "model"]).aggregate(
+        events=open_.count(), input_tokens=open_.input_tokens.sum(), output_tokens=open_.output_tokens.sum()
+    )
+    rows = msgspec.convert(found.to_pyarrow().to_pylist(), list[Unpriced])
+    return tuple(sorted(rows, key=lambda row: (-row.events, row.provider, row.model)))
+
+
+def _may_be_early(group: dict[str, Any]) -> bool:
+    """Say whether a look at each day is worth it: the ten last characters of a row's id are the day it starts."""
+    return f"{group['first']:%Y-%m-%d}" < (group["newest_price"] or "")
+
+
+def _early(events: Any) -> tuple[Early, ...]:
+    """Find events whose price row starts after them: a row's id ends in the day on which it starts."""
+    priced = events.filter(events.is_event & (events.price_row != ""))
+    daily = priced.mutate(day=priced.at.truncate("D"))
+    counted = daily.group_by(["model", "price_row", "day"]).aggregate(events=daily.count())
+    found: dict[tuple[str, str], int] = defaultdict(int)
+    for row in counted.to_pyarrow().to_pylist():
+        start = STARTS.search(row["price_row"])
+        if start and f"{row['day']:%Y-%m-%d}" < start[1]:
+            found[row["model"], row["price_row"]] += row["events"]
+    return tuple(Early(model=model, price_row=row, events=n) for (model, row), n in sorted(found.items()))

@@ -1,0 +1,56 @@
+"""Local time without a database's time zones: the offsets of a zone over a span, as an expression."""
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import ibis
+
+from penstock.errors import InputError
+
+
+def zone(name: str) -> tzinfo:
+    """Return a time zone by its IANA name."""
+    if name.upper() in ("", "UTC", "Z"):
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InputError(f"There is no time zone {name!r}: write it like Europe/Berlin") from None
+
+
+def transitions(place: tzinfo, first: datetime, last: datetime) -> list[tuple[datetime, timedelta]]:
+    """Return (instant in UTC, offset from then on) for `first` and for each change of the clocks up to `last`."""
+    offset = _offset(place, first)
+    found = [(first, offset)]
+    at = first
+    while at <= last:
+        later = at + timedelta(days=1)
+        if _offset(place, later) != offset:
+            low, high = at, later
+            while high - low > timedelta(seconds=1):
+                middle = low + (high - low) / 2
+                low, high = (middle, high) if _offset(place, middle) == offset else (low, middle)
+            offset = _offset(place, high)
+            found.append((high.replace(microsecond=0), offset))
+        at = later
+    return found
+
+
+def _offset(place: tzinfo, at: datetime) -> timedelta:
+    return at.astimezone(place).utcoffset() or timedelta(0)
+
+
+def local(at: Any, place: tzinfo, first: datetime, last: datetime) -> Any:
+    """Turn a UTC timestamp column into local wall-clock time, exactly, for instants from `first` to `last`."""
+    if place is UTC:
+        return at
+    (_, before), *changes = transitions(place, first.replace(microsecond=0), last)
+    seconds: Any = ibis.literal(int(before.total_seconds()))
+    if changes:
+        newest_first = [
+            (at >= ibis.timestamp(instant.astimezone(UTC).replace(tzinfo=None).isoformat()), int(size.total_seconds()))
+            for instant, size in reversed(changes)
+        ]
+        seconds = ibis.cases(*newest_first, else_=int(before.total_seconds()))
+    return at + seconds.as_interval("s")

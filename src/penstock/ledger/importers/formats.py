@@ -1,0 +1,46 @@
+"""Every format that can be imported, and the guess which one a file is."""
+
+from pathlib import Path
+
+from penstock.errors import InputError
+from penstock.ledger.importers import litellm, openai_usage, plain_csv, traces
+from penstock.ledger.importers.drafts import Assumed, Format
+from penstock.ledger.importers.lines import sample
+
+FORMATS = {format_.name: format_ for format_ in (traces.FORMAT, litellm.FORMAT, openai_usage.FORMAT, plain_csv.FORMAT)}
+"""By name, the most particular first: the first one that fits is taken."""
+
+
+def choose(path: Path, assumed: Assumed, name: str = "") -> tuple[Format, str]:
+    """Return the format of a file, by its name or by a look at its beginning, and why it is that one.
+
+    Raises InputError when nothing fits, with what each format looked for.
+    """
+    if name and name not in FORMATS:
+        raise InputError(f"There is no format {name!r}: use one of {', '.join(FORMATS)}")
+    head = sample(path)
+    if name:
+        guess = FORMATS[name].sniff(head, assumed)
+        if not guess.fits:
+            raise InputError(f"{path}: not readable as {name}: {guess.why}")
+        return _with_needs(path, FORMATS[name], assumed), "you said so"
+    refused = []
+    for format_ in FORMATS.values():
+        guess = format_.sniff(head, assumed)
+        if guess.fits:
+            return _with_needs(path, format_, assumed), guess.why
+        refused.append(f"  {format_.name}: {guess.why}")
+    raise InputError(f"{path}: no known format:\n" + "\n".join(refused))
+
+
+def _with_needs(path: Path, format_: Format, assumed: Assumed) -> Format:
+    """Refuse a file whose rows mean nothing without what the user has not said."""
+    lacking = [f"--{name}" for name in format_.needs if not getattr(assumed, name)]
+    if "provider" in format_.needs and assumed.provider == "azure" and not assumed.deployment_type:
+        lacking.append("--deployment-type")  # Azure has a price for each
+    if lacking:
+        example = "--provider azure --model gpt-4o --deployment-type global"
+        raise InputError(f"{path}: its rows do not say whose they are, so say {', '.join(lacking)}, as in: {example}")
+    if assumed.shift_to and format_.name != traces.FORMAT.name:
+        raise InputError(f"{path}: --shift-to moves traces; {format_.name} holds real dates")
+    return format_

@@ -1,0 +1,46 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from penstock.analytics.periods import since, until
+from penstock.analytics.zones import zone
+from penstock.errors import InputError
+
+NOW = datetime(2026, 11, 23, 13, 5, tzinfo=UTC)  # a Monday
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "after"),
+    [
+        ("2026-03-14", "2026-03-14", "2026-03-15"),
+        ("2026-03", "2026-03-01", "2026-04-01"),
+        ("2025-12", "2025-12-01", "2026-01-01"),
+        ("2026-03-14T10:30Z", "2026-03-14T10:30", "2026-03-14T10:30"),
+        ("2026-03-14T10:30+02:00", "2026-03-14T08:30", "2026-03-14T08:30"),
+        ("2026-W12", "2026-03-16", "2026-03-23"),
+        ("today", "2026-11-23", "2026-11-24"),
+        ("Yesterday", "2026-11-22", "2026-11-23"),
+        ("week", "2026-11-23", "2026-11-30"),
+        ("month", "2026-11-01", "2026-12-01"),
+        ("year", "2026-01-01", "2027-01-01"),
+        ("7d", "2026-11-16T13:05", "2026-11-16T13:05"),
+        ("36h", "2026-11-22T01:05", "2026-11-22T01:05"),
+        ("now", "2026-11-23T13:05", "2026-11-23T13:05"),
+    ],
+)
+def test_what_is_named_is_included(text, first, after):
+    assert since(text, NOW) == datetime.fromisoformat(first).replace(tzinfo=UTC)
+    assert until(text, NOW) == datetime.fromisoformat(after).replace(tzinfo=UTC)
+
+
+def test_days_are_those_of_the_place():
+    berlin = zone("Europe/Berlin")
+    assert since("2026-03-29", NOW, berlin) == datetime(2026, 3, 28, 23, tzinfo=UTC)
+    assert until("2026-03-29", NOW, berlin) == datetime(2026, 3, 29, 22, tzinfo=UTC)
+    assert since("today", datetime(2026, 11, 22, 23, 30, tzinfo=UTC), berlin) == datetime(2026, 11, 22, 23, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["soon", "2026-13-01", "14.03.2026", "-7d", "2026-00", "99999h x"])
+def test_what_is_no_time_is_refused_with_examples(text):
+    with pytest.raises(InputError, match="2026-03-14"):
+        since(text, NOW)

@@ -1,0 +1,63 @@
+from datetime import UTC, datetime
+
+from tests.ledger.importers.reading import DATA, read, rejected
+
+from penstock.ledger.importers.drafts import Assumed, Draft, Rejected, Sample
+from penstock.ledger.importers.traces import FORMAT, sniff
+from penstock.pricing.usage import Usage
+
+HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+AZURE = {"provider": "azure", "model": "gpt-4o", "deployment_type": "data_zone"}
+
+
+def test_a_trace_is_known_by_its_header():
+    assert sniff(Sample(HEADER), Assumed()).fits
+    assert sniff(Sample('"timestamp", "contexttokens","GENERATEDTOKENS"\r\n'), Assumed()).fits
+    assert not sniff(Sample("TIMESTAMP,ContextTokens\n"), Assumed()).fits
+
+
+def test_each_row_is_one_event_of_the_model_that_was_named():
+    drafts = read(FORMAT, (DATA / "azure_llm_2023_conv_50.csv").read_bytes(), **AZURE)
+    assert len(drafts) == 50
+    assert isinstance(drafts[0], Draft)
+    event = drafts[0].event
+    assert event.at == datetime(2023, 11, 16, 18, 15, 46, 680590, tzinfo=UTC)
+    assert event.usage == Usage(input=374, output=44)
+    assert (event.provider, event.model, event.deployment_type) == ("azure", "gpt-4o", "data_zone")
+
+
+def test_bad_rows_are_named_with_their_line_and_the_rest_is_read():
+    noon = "2023-11-16 18:15:46"
+    text = (
+        f"{HEADER}{noon},374,44\n{noon},-1,44\n{noon},,44\n{noon},3\n"
+        f"yesterday,3,4\n2099-01-01 00:00:00,3,4\n{noon},x,44\n{noon},1,2\n"
+    )
+    assert rejected(FORMAT, text, **AZURE) == [
+        (3, "negative_number"), (4, "missing_value"), (5, "wrong_columns"), (6, "not_a_time"), (7, "future_date"),
+        (8, "not_a_number"),
+    ]  # fmt: skip
+    assert sum(isinstance(item, Draft) for item in read(FORMAT, text, **AZURE)) == 2
+
+
+def test_a_second_header_of_a_glued_file_is_no_row():
+    text = HEADER + "2023-11-16 18:15:46,1,2\n" + HEADER + "2023-11-16 18:15:47,1,2\n"
+    assert len(read(FORMAT, text, **AZURE)) == 2
+
+
+def test_a_trace_can_be_moved_in_time_with_its_distances_kept():
+    text = HEADER + "2023-11-16 18:00:00,1,2\n2023-11-16 18:00:30,1,2\n"
+    moved = [
+        item
+        for item in read(FORMAT, text, **AZURE, shift_to=datetime(2026, 3, 1, tzinfo=UTC))
+        if isinstance(item, Draft)
+    ]
+    assert [draft.event.at for draft in moved] == [
+        datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 1, 0, 0, 30, tzinfo=UTC),
+    ]  # fmt: skip
+    assert moved[0].content != read(FORMAT, text, **AZURE)[0].content
+
+
+def test_the_same_rows_with_other_line_ends_are_the_same():
+    rows = HEADER + "2023-11-16 18:15:46,374,44\n"
+    assert read(FORMAT, rows, **AZURE) == read(FORMAT, rows.replace("\n", "\r\n"), **AZURE)
+    assert not any(isinstance(item, Rejected) for item in read(FORMAT, rows, **AZURE))
