@@ -506,10 +506,13 @@ def _stamp(call: Call) -> bytes:
 
 
 def _cost_headers(events: list[UsageEvent]) -> bytes:
-    cost = total(events)
+    cost = events[0].cost if len(events) == 1 else total(events)
     if cost is None:
         return b"x-penstock-cost: unpriced\r\nx-penstock-price-state: unpriced\r\n"
-    return f"x-penstock-cost: {cost:f}\r\nx-penstock-price-state: {events[-1].price_state}\r\n".encode()
+    return b"x-penstock-cost: %b\r\nx-penstock-price-state: %b\r\n" % (
+        format(cost, "f").encode(),
+        events[-1].price_state.encode(),
+    )
 
 
 def _trailer(call: Call, events: list[UsageEvent]) -> bytes:

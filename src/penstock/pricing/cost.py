@@ -1,5 +1,6 @@
 """Usage x price row -> cost: exact, and able to explain itself."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Literal
 
@@ -29,7 +30,6 @@ class Cost(Struct, frozen=True, kw_only=True):
 
     state: PriceState
     total: Decimal | None
-    lines: tuple[CostLine, ...] = ()
     book: str = ""
     """Id of the price book, with its version: `azure@2026-11-23`."""
     row: str = ""
@@ -37,6 +37,20 @@ class Cost(Struct, frozen=True, kw_only=True):
     row_hash: str = ""
     """First 16 hex digits of the SHA-256 of the row's content."""
     reason: str = ""
+    usage: Usage = Usage()
+    rates: dict[str, Decimal] = {}
+    """What was multiplied: kept as it is, because most costs are never asked for their lines."""
+
+    @property
+    def lines(self) -> tuple[CostLine, ...]:
+        """One line for each unit that was used, in dollars; they add up to `total`."""
+        return tuple(CostLine(unit, n, self.rates[unit], n * self.rates[unit]) for unit, n in self._used())
+
+    def _used(self) -> Iterable[tuple[str, int]]:
+        return self.usage.units().items() if self.rates else ()
+
+
+ZERO = Decimal(0)
 
 
 def cost_of(usage: Usage, row: PriceRow) -> Cost:
@@ -47,17 +61,14 @@ def cost_of(usage: Usage, row: PriceRow) -> Cost:
     """
     if row.flat_rate or row.free:
         state: PriceState = "flat_rate" if row.flat_rate else "free"
-        return Cost(state=state, total=Decimal(0), book=row.book, row=row.id, row_hash=row.hash)
-    lines = []
-    total = Decimal(0)
+        return Cost(state=state, total=ZERO, book=row.book, row=row.id, row_hash=row.hash)
+    rates, total = row.rates, ZERO
     for unit, quantity in usage.units().items():
-        rate = row.rates.get(unit)
+        rate = rates.get(unit)
         if rate is None:
             return Cost(
                 state="unpriced", total=None, book=row.book, row=row.id, row_hash=row.hash,
-                reason=f"{row.id} has no rate for {unit}" + ("" if row.rates else f" ({row.source})"),
+                reason=f"{row.id} has no rate for {unit}" + ("" if rates else f" ({row.source})"),
             )  # fmt: skip
-        amount = quantity * rate
-        lines.append(CostLine(unit, quantity, rate, amount))
-        total += amount
-    return Cost(state="priced", total=total, lines=tuple(lines), book=row.book, row=row.id, row_hash=row.hash)
+        total += quantity * rate
+    return Cost(state="priced", total=total, book=row.book, row=row.id, row_hash=row.hash, usage=usage, rates=rates)

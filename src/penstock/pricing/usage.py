@@ -1,5 +1,6 @@
 """What one call used, in disjoint buckets: nothing stands in two, so nothing is charged twice."""
 
+from itertools import compress
 from operator import attrgetter
 
 from msgspec import Struct
@@ -66,7 +67,8 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
     def units(self) -> dict[str, int]:
         """Return the priced buckets that are not zero, by unit name."""
-        return {unit: n for unit, n in zip(PRICED, _counts(self), strict=True) if n}
+        counts = _counts(self)
+        return dict(compress(zip(PRICED, counts, strict=False), counts))
 
     def __add__(self, other: "Usage") -> "Usage":
         """Add bucket by bucket."""
