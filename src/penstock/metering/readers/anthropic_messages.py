@@ -198,7 +198,7 @@ def _usage(wire: WireUsage) -> Usage:
         if iteration.type == "compaction":
             usage += _buckets(iteration)
     searches = wire.server_tool_use.web_search_requests if wire.server_tool_use else None
-    return usage + Usage(web_searches=searches or 0)
+    return usage + Usage(web_searches=searches) if searches else usage
 
 
 def _buckets(tokens: Tokens) -> Usage:

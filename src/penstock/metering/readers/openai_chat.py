@@ -15,6 +15,7 @@ from penstock.metering.readers.openai_usage import WireUsage, disjoint, stated_c
 from penstock.metering.readers.sse import event_at, events, keys
 from penstock.metering.readers.wire import decode, error_code, glance
 from penstock.metering.reading import Reading
+from penstock.pricing.usage import Usage
 
 HEAD_EVENTS = 8
 """The served model stands in the first event, or soon after it: Azure's first one names none."""
@@ -118,21 +119,23 @@ def read_chat(data: bytes) -> Reading:
     body = decode(BODY, data)
     if body is None:
         return Reading(error="not_json")
-    error = error_code(body.error) or (body.type or "error" if body.object == "error" else "")
-    choices = body.choices or []
-    messages = [choice.message for choice in choices if choice.message]
-    refused = any(message.refusal for message in messages)
-    reason = next((choice.finish_reason for choice in choices if choice.finish_reason), "")
+    reason, refused, calls = "", False, 0
+    for choice in body.choices or ():
+        reason = reason or choice.finish_reason or ""
+        if message := choice.message:
+            refused = refused or bool(message.refusal)
+            calls += len(message.tool_calls or ()) + bool(message.function_call)
+    usage = body.usage
     return Reading(
-        usage=disjoint(body.usage) if body.usage else Reading().usage,
-        usage_source="provider" if body.usage else "none",
+        usage=disjoint(usage) if usage else Usage(),
+        usage_source="provider" if usage else "none",
         model=body.model or "",
         tier=body.service_tier or "",
         finish_reason="refusal" if refused and reason in {"", "stop"} else reason,
-        tool_calls=sum(len(message.tool_calls or ()) + bool(message.function_call) for message in messages),
+        tool_calls=calls,
         response_id=body.id or "",
-        error=error,
-        provider_cost=stated_cost(body.usage) if body.usage else None,
+        error=error_code(body.error) or (body.type or "error" if body.object == "error" else ""),
+        provider_cost=stated_cost(usage) if usage else None,
     )
 
 
@@ -162,7 +165,7 @@ class ChatScan:
         if self._problem:
             raise UsageError(self._problem)
         return Reading(
-            usage=disjoint(self._usage) if self._usage else Reading().usage,
+            usage=disjoint(self._usage) if self._usage else Usage(),
             usage_source="provider" if self._usage else "none",
             model=self._head.model or "",
             tier=self._head.service_tier or "",

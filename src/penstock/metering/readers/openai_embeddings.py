@@ -6,6 +6,7 @@ from msgspec import Raw, Struct
 from penstock.metering.readers.openai_usage import WireUsage, disjoint, stated_cost
 from penstock.metering.readers.wire import decode, error_code
 from penstock.metering.reading import Reading
+from penstock.pricing.usage import Usage
 
 
 class Body(Struct):
@@ -25,7 +26,7 @@ def read_embeddings(data: bytes) -> Reading:
     if body is None:
         return Reading(error="not_json")
     return Reading(
-        usage=disjoint(body.usage) if body.usage else Reading().usage,
+        usage=disjoint(body.usage) if body.usage else Usage(),
         usage_source="provider" if body.usage else "none",
         model=body.model or "",
         error=error_code(body.error),

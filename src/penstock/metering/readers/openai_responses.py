@@ -185,26 +185,29 @@ class ResponsesScan:
 
 
 def _reading(response: Response) -> Reading:
-    items = response.output or []
-    refused = any(part.type == "refusal" for item in items for part in item.content or ())
+    refused, calls = False, 0
+    for item in response.output or ():
+        calls += (item.type or "").endswith("_call")
+        refused = refused or any(part.type == "refusal" for part in item.content or ())
     incomplete = response.incomplete_details.reason if response.incomplete_details else None
     reason = incomplete or response.status or ""
     usage = disjoint(response.usage) if response.usage else Usage()
     return Reading(
-        usage=usage + _hosted_tools(response, items),
+        usage=usage + _hosted_tools(response) if calls or response.tool_usage else usage,
         usage_source="provider" if response.usage else "none",
         model=response.model or "",
         tier=response.service_tier or "",
         finish_reason="refusal" if refused and reason in {"", "completed"} else reason,
-        tool_calls=sum((item.type or "").endswith("_call") for item in items),
+        tool_calls=calls,
         response_id=response.id or "",
         error=error_code(response.error),
         provider_cost=stated_cost(response.usage) if response.usage else None,
     )
 
 
-def _hosted_tools(response: Response, items: list[Item]) -> Usage:
+def _hosted_tools(response: Response) -> Usage:
     """Count what hosted tools add to the bill: searches, and pictures made by a model of their own."""
+    items = response.output or ()
     told = response.tool_usage or ToolUsage()
     searches = told.web_search.num_requests if told.web_search else None
     if searches is None:
