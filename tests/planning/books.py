@@ -8,6 +8,7 @@ from penstock.planning.prices import Prices
 from penstock.pricing.book import PriceRow
 from penstock.pricing.books import default_catalog
 from penstock.pricing.catalog import Catalog
+from penstock.pricing.lifecycle import shipped_lifecycle
 
 TODAY = datetime(2026, 11, 23, tzinfo=UTC)
 D = Decimal
@@ -16,7 +17,7 @@ D = Decimal
 @cache
 def azure() -> Prices:
     """Azure's list prices."""
-    return Prices(default_catalog(), TODAY)
+    return Prices(default_catalog(), TODAY, lifecycle=shipped_lifecycle())
 
 
 @cache

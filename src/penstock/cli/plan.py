@@ -9,12 +9,23 @@ from penstock.cli.options import Common, console
 from penstock.cli.plan_command import Calculator, declare
 from penstock.cli.plan_demand import DemandOptions, minutes_of_ledger, minutes_of_trace
 from penstock.errors import InputError
+from penstock.planning.agents import Agents, agents
 from penstock.planning.answer import Answer
+from penstock.planning.batch import Batch, batch
+from penstock.planning.cache import Cache, cache
 from penstock.planning.chart import blocks, svg
+from penstock.planning.copilot import Copilot, copilot
+from penstock.planning.gpu import Gpu, gpu
+from penstock.planning.mcp import Mcp, mcp
 from penstock.planning.month import Month, month
 from penstock.planning.prices import Prices
 from penstock.planning.ptu import Ptu, demand_of, ptu
+from penstock.planning.tune import Tune, tune
+from penstock.planning.unit import UnitEconomics, unit
 from penstock.pricing.capacity import shipped_capacity
+from penstock.pricing.finetune import shipped_finetunes
+from penstock.pricing.gpu import shipped_gpus
+from penstock.pricing.licences import shipped_licences
 
 app = App(name="plan", help="Work out what something would cost before it is built.")
 
@@ -66,6 +77,65 @@ CALCULATORS: tuple[Calculator[Any], ...] = (
         "Provisioned throughput: how many PTUs, and whether they beat paying by token.",
         "penstock plan ptu --model gpt-5.2 --requests-per-minute 1000 --input-tokens 200 --output-tokens 20",
         extras=DemandOptions,
+    ),
+    Calculator(
+        "cache",
+        Cache,
+        cache,
+        "Prompt cache and semantic cache: what they save, net of what they cost.",
+        "penstock plan cache --model gpt-4o --requests-per-day 10000 --prefix-tokens 1024 --prompt-hit-rate 1",
+    ),
+    Calculator(
+        "batch",
+        Batch,
+        batch,
+        "Batch API: what moving a share of the traffic saves.",
+        "penstock plan batch --model gpt-4o --requests-per-day 10000 --input-tokens 500 --output-tokens 300 "
+        "--batch-share 40%",
+    ),
+    Calculator(
+        "copilot",
+        Copilot,
+        lambda inputs, _: copilot(inputs, shipped_licences()),
+        "Microsoft 365 Copilot licences, Copilot Studio and AI Builder credits: return, break-even, reclaiming.",
+        "penstock plan copilot --licences 1000 --active-users 200 --hours-per-week 2",
+    ),
+    Calculator(
+        "agents",
+        Agents,
+        agents,
+        "A chain of agents: cost per interaction by the guide's formula, at the tail, and when it runs away.",
+        "penstock plan agents --agents name=triage,model=gpt-4.1-nano,planning_tokens=500 "
+        "--agents name=answer,model=gpt-4o-mini,loop_tokens=2000,iterations=4,iterations_p95=12,growth_tokens=800 "
+        "--max-iterations 10",
+    ),
+    Calculator(
+        "mcp",
+        Mcp,
+        mcp,
+        "MCP tools: what their descriptions cost with every request, and when loading fewer costs more.",
+        "penstock plan mcp --model gpt-4o --requests-per-day 10000 --tools 20 --tools-loaded 5",
+    ),
+    Calculator(
+        "unit",
+        UnitEconomics,
+        unit,
+        "Unit economics: cost, value, margin and payback of a product with AI in it.",
+        "penstock plan unit --interactions 100000 --token-cost 255 --infra-cost 45 --value-per-interaction 2.50",
+    ),
+    Calculator(
+        "gpu",
+        Gpu,
+        lambda inputs, _: gpu(inputs, shipped_gpus()),
+        "Training on GPU machines: memory, hours, spot with checkpoints, reservations.",
+        "penstock plan gpu --parameters 7 --training-tokens 50 --epochs 3 --method lora",
+    ),
+    Calculator(
+        "tune",
+        Tune,
+        lambda inputs, prices: tune(inputs, prices, shipped_finetunes()),
+        "Prompt, fine-tuning or retrieval: the cheapest way, and from which volume.",
+        "penstock plan tune --requests-per-month 100000 --prompt-model gpt-4o --tuned-model gpt-4.1-mini",
     ),
 )
 

@@ -126,6 +126,7 @@ def inputs_of(document: dict[str, Any]) -> dict[str, Any]:
 def prices_for(document: dict[str, Any], options: PlanOptions) -> Prices:
     """Load the books; the command line wins over the plan file."""
     from penstock.pricing.books import default_catalog
+    from penstock.pricing.lifecycle import shipped_lifecycle
 
     at = options.at or document.get("at") or datetime.now(UTC)
     if isinstance(at, str):
@@ -134,7 +135,7 @@ def prices_for(document: dict[str, Any], options: PlanOptions) -> Prices:
         at = datetime.combine(at, time())
     catalog = default_catalog(scenario=options.book or document.get("book", ""))
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return Prices(catalog, at, options.provider or document.get("provider", "azure"))
+    return Prices(catalog, at, options.provider or document.get("provider", "azure"), shipped_lifecycle())
 
 
 def _day(text: str) -> datetime:

@@ -19,7 +19,26 @@ LONGEST_TABLE = 30
 WIDEST_TABLE = 7
 """Columns; a short list with more of them is turned: a line a field."""
 
-ACRONYMS = {name.lower(): name for name in ("PTU", "PTUs", "ROI", "GPU", "GPUs", "VM", "MCP", "TPM", "LoRA", "QLoRA")}
+ACRONYMS = {
+    name.lower(): name
+    for name in (
+        "PTU",
+        "PTUs",
+        "ROI",
+        "GPU",
+        "GPUs",
+        "VM",
+        "MCP",
+        "TPM",
+        "LoRA",
+        "QLoRA",
+        "MFU",
+        "AI",
+        "P50",
+        "P95",
+        "P99",
+    )
+}
 
 
 def show(answer: Answer) -> None:

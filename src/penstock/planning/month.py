@@ -8,6 +8,7 @@ from penstock.planning.models import reasons
 from penstock.planning.prices import Deployment, Prices, PriceUsed, call_cost, rate, used
 from penstock.planning.quantity import (
     MONTH_DAYS,
+    Amount,
     AtLeastOne,
     Balance,
     Count,
@@ -72,6 +73,8 @@ class ModelMonth:
     """Cost relative to the baseline's."""
     saving: Balance
     """Dollars a month that it costs less than the chosen model."""
+    retired: str = ""
+    """The day on which it retired, if it has."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,7 @@ class GrownMonth:
     """One month of a growing workload."""
 
     month: int
-    requests_per_day: Ratio
+    requests_per_day: Amount
     cost: Dollars
 
 
@@ -131,6 +134,7 @@ def month(inputs: Month, prices: Prices) -> MonthPlan:
         horizon_cost=exact(sum((step.cost for step in ahead), Decimal(0))),
         models=_side_by_side(inputs, prices, cost, base),
         ahead=ahead if inputs.growth else (),
+        notes=prices.retirement_note(inputs.model),
         prices=_prices_used(inputs, row, batch),
         assumptions=_assumptions(inputs),
         corrections=(*_index_corrections(prices), SIXTEENFOLD),
@@ -191,9 +195,15 @@ def _side_by_side(inputs: Month, prices: Prices, cost: Decimal, base: Decimal) -
                 monthly_cost=cents(each * volume),
                 index=ratio(each, base),
                 saving=cents(cost - each * volume),
+                retired=_retired(prices, row.model),
             )
         )
     return tuple(sorted(lines, key=lambda line: (line.per_request, line.model)))
+
+
+def _retired(prices: Prices, model: str) -> str:
+    day = prices.retires(model)
+    return str(day) if day and day <= prices.at.date() else ""
 
 
 def _ahead(inputs: Month, cost: Decimal) -> list[GrownMonth]:

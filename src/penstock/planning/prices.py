@@ -1,6 +1,7 @@
 """The prices of a plan: a catalog asked at one instant, and the rows that the answer rests on."""
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from difflib import get_close_matches
@@ -9,6 +10,7 @@ from typing import Literal
 from penstock.errors import PlanError
 from penstock.pricing.book import PriceKey, PriceRow
 from penstock.pricing.catalog import Catalog
+from penstock.pricing.lifecycle import Retirement
 
 MILLION = Decimal(1_000_000)
 
@@ -38,6 +40,25 @@ class Prices:
     catalog: Catalog
     at: datetime
     provider: str = "azure"
+    lifecycle: Mapping[tuple[str, str, str], Retirement] = dataclasses.field(default_factory=dict)
+    """Retirement dates by provider, model in lower case, and version."""
+
+    def retires(self, model: str) -> date | None:
+        """Say when the model retires; None: no date is known."""
+        name, version = self.catalog.identify(self.provider, model)
+        for key in ((self.provider, name.lower(), version), (self.provider, name.lower(), "")):
+            if key in self.lifecycle:
+                return self.lifecycle[key].retires
+        return None
+
+    def retirement_note(self, model: str) -> tuple[str, ...]:
+        """Warn of a model that has retired, or has a date to do so."""
+        day = self.retires(model)
+        if day is None:
+            return ()
+        if day <= self.at.date():
+            return (f"{model} retired on {day}: it no longer answers, choose another model.",)
+        return (f"{model} retires on {day}: plan for its successor.",)
 
     def find(
         self,

@@ -17,7 +17,6 @@ from penstock.planning.quantity import (
     Dollars,
     Growth,
     Inputs,
-    Ratio,
     Share,
     Tokens,
     ceil_to,
@@ -89,11 +88,11 @@ class PtuPlan(Answer):
 
     pay_as_you_go: Dollars
     """A month's dollars without PTUs."""
-    peak_tokens_per_minute: Ratio
+    peak_tokens_per_minute: Amount
     """Weighed tokens of the busiest minute."""
     tokens_per_ptu: Count
     """Input tokens a minute that one PTU serves."""
-    raw_ptus: Ratio
+    raw_ptus: Amount
     """PTUs for the busiest minute, not rounded."""
     ptus_for_peak: Count
     """The same, in what can be deployed."""

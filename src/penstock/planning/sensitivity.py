@@ -1,8 +1,9 @@
 """Which input moves a result most: each number alone, ten percent down and ten percent up."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
 from typing import Any, TypeVar
 
 from penstock.errors import PlanError
@@ -33,22 +34,52 @@ def sensitivity(inputs: T, result: Callable[[T], Decimal], *, leave_out: tuple[s
     """
     base = result(inputs)
 
-    def moved(name: str, sign: int) -> Decimal:
-        try:
-            return result(dataclasses.replace(inputs, **{name: _moved(getattr(inputs, name), sign)}))  # type: ignore[type-var]
-        except PlanError:  # outside its bounds: this side of the input does not exist
-            return base
+    def moved(change: Callable[[int], Any]) -> Swing | None:
+        low, high = (_result_of(change, sign, result, base) for sign in (-1, 1))
+        if low == high == base:
+            return None
+        return Swing(input="", low=exact(low), high=exact(high), swing=exact(abs(high - low)))
 
-    shape: Any = type(inputs)
     swings = []
-    for name in units(shape):
-        value = getattr(inputs, name)
-        if name in leave_out or not isinstance(value, int | Decimal) or isinstance(value, bool) or not value:
-            continue
-        low, high = moved(name, -1), moved(name, 1)
-        if low != high or low != base:
-            swings.append(Swing(input=name, low=exact(low), high=exact(high), swing=exact(abs(high - low))))
+    for name, change in _changes(inputs, leave_out):
+        if swing := moved(change):
+            swings.append(dataclasses.replace(swing, input=name))
     return tuple(sorted(swings, key=lambda swing: swing.swing, reverse=True))
+
+
+def _changes(inputs: Any, leave_out: tuple[str, ...] = ()) -> Iterator[tuple[str, Callable[[int], Any]]]:
+    """Yield each number of the inputs, and of the tables inside them, with a function that moves it one step."""
+    shape: Any = type(inputs)
+    numeric = units(shape)
+    for field in dataclasses.fields(inputs):
+        value = getattr(inputs, field.name)
+        if field.name in leave_out:
+            continue
+        if field.name in numeric and isinstance(value, int | Decimal) and value:
+            yield field.name, partial(_with, inputs, field.name, value)
+        elif isinstance(value, tuple):
+            for index, item in enumerate(value):
+                if isinstance(item, Inputs):
+                    label = getattr(item, "name", index)
+                    for name, change in _changes(item):
+                        yield f"{name} of {label}", partial(_inside, inputs, field.name, index, change)
+
+
+def _with(inputs: Any, name: str, value: int | Decimal, sign: int) -> Any:
+    return dataclasses.replace(inputs, **{name: _moved(value, sign)})
+
+
+def _inside(inputs: Any, name: str, index: int, change: Callable[[int], Any], sign: int) -> Any:
+    items = list(getattr(inputs, name))
+    items[index] = change(sign)
+    return dataclasses.replace(inputs, **{name: tuple(items)})
+
+
+def _result_of(change: Callable[[int], Any], sign: int, result: Callable[[Any], Decimal], base: Decimal) -> Decimal:
+    try:
+        return result(change(sign))
+    except PlanError:  # outside its bounds: this side of the input does not exist
+        return base
 
 
 def _moved(value: int | Decimal, sign: int) -> int | Decimal:
