@@ -260,3 +260,10 @@ def test_a_huge_final_event_is_read() -> None:
     relayed, reading, _ = play("openai.responses", pieces)
     assert relayed == content
     assert reading["usage"] == {"input": 3, "output": 400_000}
+
+
+def test_a_foreign_error_in_an_anthropic_stream_does_not_spoil_its_usage() -> None:
+    case = next(case for case in STREAMS if case.name == "anthropic/messages_plain.sse")
+    foreign = b'data: {"type":"error","message":"upstream broke","error":{"code":"upstream"}}\n\n'
+    _, reading, _ = play(case.flavour, [case.content + foreign])
+    assert reading == {**case.expected, "error": "upstream"}

@@ -127,11 +127,12 @@ class MessagesScan:
 
     def absorb(self, raw: bytes) -> None:
         """Take the facts out of more events."""
-        try:
-            for place in sorted({*keys(raw, b'"message"'), *keys(raw, b'"usage"')}):
-                self._absorb_event(decode(EVENT, event_at(raw, place)))
-        except UsageError as problem:
-            self._problem = str(problem)
+        reports = set(keys(raw, b'"usage"'))
+        for place in sorted(reports | set(keys(raw, b'"message"'))):
+            try:
+                self._absorb_event((decode if place in reports else glance)(EVENT, event_at(raw, place)))
+            except UsageError as problem:
+                self._problem = str(problem)
         for place in keys(raw, b'"content_block"'):
             event = glance(EVENT, event_at(raw, place))
             if event and event.content_block:
