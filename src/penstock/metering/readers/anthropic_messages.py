@@ -100,9 +100,15 @@ class Event(Struct):
     content_block: Block | None = None
     delta: Delta | None = None
     usage: WireUsage | None = None
+
+
+class Failure(Struct):
+    """An event that carries an error, whoever wrote it."""
+
     error: Raw = Raw()
 
 
+FAILURE = msgspec.json.Decoder(Failure)
 MESSAGE = msgspec.json.Decoder(Message)
 EVENT = msgspec.json.Decoder(Event)
 
@@ -138,9 +144,9 @@ class MessagesScan:
             if event and event.content_block:
                 self._calls += event.content_block.type in TOOL_USES
         for place in keys(raw, b'"error"'):
-            event = glance(EVENT, event_at(raw, place))
-            if event and error_code(event.error):
-                self._message.error = event.error
+            failure = glance(FAILURE, event_at(raw, place))
+            if failure and error_code(failure.error):
+                self._message.error = failure.error
 
     def reading(self) -> Reading:
         """Say what all events so far report."""
