@@ -5,6 +5,8 @@ compaction), and the sandbox where a provider of that kind is configured. `pytho
 the parent starts them.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import logging
@@ -15,6 +17,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -25,7 +28,6 @@ from penstock.gateway.providers import Destination
 from penstock.gateway.supervisor import Child, Supervisor, python
 from penstock.gateway.worker import Door, listening_socket, serve
 from penstock.ledger.log import LogWriter
-from penstock.ledger.store import Ledger
 from penstock.policies.deployments import Provider
 from penstock.policies.pipeline import Policy
 from penstock.policies.unpriced import RefuseUnpriced
@@ -35,6 +37,9 @@ from penstock.pricing.folder import genai_file, own_layers
 from penstock.pricing.genai import genai_book
 from penstock.pricing.own import parse_own_discounts, parse_own_prices
 from penstock.settings import Settings
+
+if TYPE_CHECKING:  # a worker never queries: it does without the engine's megabytes
+    from penstock.ledger.store import Ledger
 
 log = logging.getLogger("penstock")
 
@@ -68,6 +73,8 @@ def keep_books(settings: Settings, ledger: Ledger) -> Catalog:
 
 def ledger_for(settings: Settings, *, create: bool = True) -> Ledger:
     """Open the ledger of these settings."""
+    from penstock.ledger.store import Ledger
+
     return Ledger.open(settings.data, create=create)
 
 
@@ -182,7 +189,7 @@ def run_worker(settings: Settings, run: Path, name: str) -> None:
 def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Return uvloop's loop where there is one (not on Windows)."""
     try:
-        import uvloop  # noqa: PLC0415  # not to be had everywhere
+        import uvloop
     except ImportError:
         return None
     return uvloop.new_event_loop
@@ -190,9 +197,9 @@ def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def run_control(settings: Settings, run: Path) -> None:
     """Be the control process: dashboard, API, and compaction beside them."""
-    import uvicorn  # noqa: PLC0415  # only this process needs it
+    import uvicorn
 
-    from penstock.dashboard.app import make_app  # noqa: PLC0415
+    from penstock.dashboard.app import make_app
 
     stop = threading.Event()
     compactor = threading.Thread(target=_compact_now_and_then, args=(settings, stop), name="compactor")
@@ -217,7 +224,7 @@ def _compact_now_and_then(settings: Settings, stop: threading.Event) -> None:
 
 def run_sandbox(settings: Settings, run: Path) -> None:
     """Be the stand-in for the paid APIs."""
-    from penstock.gateway.sandbox.server import make_server  # noqa: PLC0415  # only this process needs it
+    from penstock.gateway.sandbox.server import make_server
 
     make_server(settings.sandbox, uds=run / "sandbox.sock").run()
 
@@ -236,6 +243,9 @@ def main() -> None:
         run_sandbox(settings, run)
     else:
         run_worker(settings, run, role)
+    # All is written and closed; DuckDB's binding would only complain of objects that outlive the interpreter.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _follow(parent: int) -> None:
