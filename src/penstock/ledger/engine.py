@@ -6,9 +6,13 @@ from itertools import groupby
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
 
 from penstock.ledger.columns import SCHEMA, default_of
 from penstock.ledger.manifest import Part
+from penstock.ledger.objects import object_store
+from penstock.metering.event import new_id
 
 OFFLINE: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
@@ -17,10 +21,12 @@ OFFLINE: dict[str, str | bool | int | float | list[str]] = {
 """DuckDB must not fetch extensions from the internet on its own."""
 
 
-def connect(folder: Path) -> duckdb.DuckDBPyConnection:
-    """Open an engine in memory, which spills into the ledger's `tmp` when a question is larger than that."""
+def connect(folder: Path, *, memory: str = "") -> duckdb.DuckDBPyConnection:
+    """Open an engine in memory; what does not fit (or is more than `memory`) spills into the ledger's `tmp`."""
     connection = duckdb.connect(":memory:", config=OFFLINE)
-    connection.execute(f"SET temp_directory = {quoted(str(folder / 'tmp' / 'duckdb'))}")
+    connection.execute(f"SET temp_directory = {quoted(str(folder / 'tmp' / f'duckdb-{new_id()}'))}")
+    if memory:
+        connection.execute(f"SET memory_limit = {quoted(memory)}")
     return connection
 
 
@@ -29,17 +35,56 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def select_parts(folder: Path, parts: Iterable[Part], columns: Sequence[str] = SCHEMA.names) -> list[str]:
-    """Make one SELECT for each generation of local parts; columns that a part does not have get their default."""
-    selects = []
-    local = sorted((part for part in parts if not part.remote), key=lambda part: part.columns)
-    for names, group in groupby(local, key=lambda part: part.columns):
-        files = ", ".join(quoted(str(folder / part.path)) for part in group)
-        selects.append(f"SELECT {listed(columns, names)} FROM read_parquet([{files}], hive_partitioning = false)")
-    return selects
+class Relation:
+    """SQL over parts and tail. What it registers with the connection stays until `release`."""
 
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        folder: Path,
+        parts: Iterable[Part],
+        tail: pa.Table | None = None,
+        *,
+        columns: Sequence[str] = SCHEMA.names,
+        schema: pa.Schema = SCHEMA,
+        name: str = "events",
+    ) -> None:
+        self._connection, self._folder, self._columns, self._name = connection, folder, columns, name
+        self._registered: list[str] = []
+        empty = schema.empty_table() if tail is None else tail
+        self._selects = [self._select(self._register(empty), schema.names)]
+        alike = sorted(parts, key=lambda part: (part.remote, part.columns))
+        for (remote, names), group in groupby(alike, key=lambda part: (part.remote, part.columns)):
+            self._selects.append(self._select(self._source(remote, list(group)), names))
 
-def listed(columns: Sequence[str], present: Sequence[str]) -> str:
-    """List columns for a SELECT over parts that have only those `present`."""
-    there = set(present)
-    return ", ".join(f'"{name}"' if name in there else f'{default_of(name)} AS "{name}"' for name in columns)
+    @property
+    def sql(self) -> str:
+        """One SELECT over everything."""
+        return " UNION ALL ".join(self._selects)
+
+    def release(self) -> None:
+        """Unregister; the SQL is of no use afterwards."""
+        for name in self._registered:
+            self._connection.unregister(name)
+
+    def _source(self, remote: str, parts: Sequence[Part]) -> str:
+        if not remote:
+            files = ", ".join(quoted(str(self._folder / part.path)) for part in parts)
+            return f"read_parquet([{files}], hive_partitioning = false)"
+        store = object_store(remote)
+        paths = [store.path(part.path) for part in parts]
+        return self._register(ds.dataset(paths, format="parquet", filesystem=store.filesystem))
+
+    def _register(self, data: pa.Table | ds.Dataset) -> str:
+        name = f"{self._name}_{len(self._registered)}"
+        self._connection.register(name, data)
+        self._registered.append(name)
+        return name
+
+    def _select(self, source: str, present: Sequence[str]) -> str:
+        """Select the columns; those that the source is too old to have get their default."""
+        there = set(present)
+        listed = ", ".join(
+            f'"{name}"' if name in there else f'{default_of(name)} AS "{name}"' for name in self._columns
+        )
+        return f"SELECT {listed} FROM {source}"

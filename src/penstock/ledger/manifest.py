@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
@@ -106,7 +106,8 @@ class Manifest:
         with self._state.transaction() as write:
             for part in drop:
                 if write.execute(
-                    "UPDATE parts SET dropped = ? WHERE path = ? AND dropped IS NULL", (now, part.path)
+                    "UPDATE parts SET dropped = ? WHERE path = ? AND remote = ? AND dropped IS NULL",
+                    (now, part.path, part.remote),
                 ).rowcount != 1:  # fmt: skip
                     raise ConflictError(f"{part.path} was replaced by another process. Run the command again.")
             for log, rows in (logs or {}).items():
@@ -152,15 +153,15 @@ class Manifest:
             for path, remote in self._state.read("SELECT path, remote FROM parts WHERE dropped <= ?", limit)
         ]
 
-    def forget(self, paths: Sequence[str], logs: Sequence[str] = ()) -> None:
-        """Strike dropped parts and compacted logs out, once their files are gone."""
+    def forget(self, parts: Iterable[tuple[str, str]] = (), logs: Iterable[str] = ()) -> None:
+        """Strike dropped parts (path, remote) and compacted logs out, once their files are gone."""
         with self._state.transaction() as write:
-            write.executemany("DELETE FROM parts WHERE path = ? AND dropped IS NOT NULL", [(path,) for path in paths])
+            write.executemany("DELETE FROM parts WHERE path = ? AND remote = ? AND dropped IS NOT NULL", parts)
             write.executemany("DELETE FROM compacted WHERE log = ?", [(log,) for log in logs])
 
     def known_paths(self) -> set[str]:
-        """Return the paths of all parts, dropped ones included."""
-        return {str(path) for (path,) in self._state.read("SELECT path FROM parts")}
+        """Return the paths of all local parts, dropped ones included."""
+        return {str(path) for (path,) in self._state.read("SELECT path FROM parts WHERE remote = ''")}
 
 
 def columns_key(names: Sequence[str]) -> str:

@@ -23,6 +23,9 @@ from penstock.metering.event import new_id
 ROW_GROUP = 122_880
 """DuckDB's own unit of work: one thread, one row group."""
 
+MEMORY = "1GB"
+"""What a sort may take; the rest spills."""
+
 
 class Staging:
     """Tables that come in any order and any number: kept on disk, read back as one relation `staged`."""
@@ -30,7 +33,7 @@ class Staging:
     def __init__(self, folder: Path, work: Path) -> None:
         self.folder, self._work, self._count = folder, work, 0
         self.rows = 0
-        self.engine: duckdb.DuckDBPyConnection = connect(folder)
+        self.engine: duckdb.DuckDBPyConnection = connect(folder, memory=MEMORY)
 
     def put(self, table: pa.Table) -> None:
         """Add a table of `SCHEMA`."""

@@ -26,11 +26,11 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
     (
         "manifest",
         """
-        CREATE TABLE parts (number INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
+        CREATE TABLE parts (number INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL, kind TEXT NOT NULL,
                             day TEXT NOT NULL, remote TEXT NOT NULL, format INTEGER NOT NULL, columns TEXT NOT NULL,
                             rows INTEGER NOT NULL, first TEXT NOT NULL, last TEXT NOT NULL, bytes INTEGER NOT NULL,
                             sha256 TEXT NOT NULL, cost TEXT NOT NULL, sources TEXT NOT NULL, added TEXT NOT NULL,
-                            dropped TEXT);
+                            dropped TEXT, UNIQUE (path, remote));
         CREATE INDEX parts_in_force ON parts (kind, day) WHERE dropped IS NULL;
         CREATE TABLE part_columns (key TEXT PRIMARY KEY, names TEXT NOT NULL) WITHOUT ROWID;
         CREATE TABLE compacted (log TEXT PRIMARY KEY, rows INTEGER NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;

@@ -3,7 +3,8 @@
 
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,8 @@ from msgspec import Struct
 
 from penstock.errors import InputError
 from penstock.ledger.columns import SCHEMA, to_arrow, to_events
-from penstock.ledger.engine import connect, select_parts
+from penstock.ledger.compaction import Compacted, Progress, compact, silent
+from penstock.ledger.engine import Relation, connect
 from penstock.ledger.log import list_logs
 from penstock.ledger.manifest import ConflictError, Manifest, Part, Writer
 from penstock.ledger.parts import Staging, staging
@@ -58,8 +60,11 @@ class Ledger:
         self._threads = threading.local()
 
     @classmethod
-    def open(cls, folder: Path, *, create: bool = True) -> "Ledger":
-        """Open the ledger in `folder`, bringing an older one up to date; nothing in it is ever destroyed by that."""
+    def open(cls, folder: Path, *, create: bool = True, objects: str | None = None) -> "Ledger":
+        """Open the ledger in `folder`, bringing an older one up to date; nothing in it is ever destroyed by that.
+
+        `objects` is the address of an object storage for parts of past days; the ledger remembers it.
+        """
         if not create and not (folder / "state.sqlite").exists() and not list_logs(folder):
             raise InputError(f"There is no ledger in {folder}. Name its folder with --data, or import something first.")
         try:
@@ -67,7 +72,10 @@ class Ledger:
                 (folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"Cannot make a ledger in {folder}: {error.strerror}.") from error
-        return cls(folder, State(folder / "state.sqlite"))
+        ledger = cls(folder, State(folder / "state.sqlite"))
+        if objects is not None and objects != ledger.state.get("objects"):
+            ledger.state.set("objects", objects)
+        return ledger
 
     def close(self) -> None:
         """Let go of the files."""
@@ -112,6 +120,8 @@ class Ledger:
             for _ in range(TRIES):
                 newest = self.manifest.newest()
                 parts = self._write_unknown(stage, sources)
+                if not parts:
+                    return Added(0, stage.rows)
                 rows = sum(part.rows for part in parts)
                 writer = Writer(writer=batch, name=source, last=rows, rows=rows)
                 try:
@@ -126,10 +136,9 @@ class Ledger:
     def _write_unknown(self, stage: Staging, sources: set[str]) -> list[Part]:
         """Write the staged events whose id no part and no log holds yet."""
         snapshot = self.snapshot()
-        stage.engine.register("tail", snapshot.tail.select(["id"]))
-        ids = ["SELECT id FROM tail"]
-        ids += select_parts(self.folder, [p for p in snapshot.parts if sources.intersection(p.sources)], ["id"])
-        known = f"SELECT id FROM ({' UNION ALL '.join(ids)}) WHERE id IN (SELECT id FROM staged)"
+        parts = [part for part in snapshot.parts if sources.intersection(part.sources)]
+        booked = Relation(stage.engine, self.folder, parts, snapshot.tail, columns=["id"])
+        known = f"SELECT id FROM ({booked.sql}) WHERE id IN (SELECT id FROM staged)"
         stage.engine.execute(
             "CREATE OR REPLACE TEMP TABLE fresh AS SELECT min(seq) AS seq FROM staged "
             f"WHERE id NOT IN ({known}) GROUP BY id"
@@ -157,15 +166,21 @@ class Ledger:
         order = "DESC" if newest_first else "ASC"
         cursor = self._engine.cursor()
         try:
-            cursor.register("tail", snapshot.tail)
-            tables = ["SELECT * FROM tail", *select_parts(self.folder, within(snapshot.parts, since, until))]
+            booked = Relation(cursor, self.folder, within(snapshot.parts, since, until), snapshot.tail)
             query = (
-                f"SELECT * FROM ({' UNION ALL '.join(tables)}) WHERE {' AND '.join(conditions)} "
+                f"SELECT * FROM ({booked.sql}) WHERE {' AND '.join(conditions)} "
                 f'ORDER BY "at" {order}, id {order} {"" if limit is None else f"LIMIT {int(limit)}"}'
             )
             return to_events(cursor.sql(query, params=values).to_arrow_table().cast(SCHEMA))
         finally:
             cursor.close()
+
+    def compact(self, *, progress: Progress = silent) -> Compacted:
+        """Turn finished logs into parts, merge small parts, move old ones to object storage, delete leftovers.
+
+        Logs whose writer lives are left alone. Two at once: one works, the other returns `busy`.
+        """
+        return compact(self.folder, self.manifest, objects=self.state.get("objects"), progress=progress)
 
     def archive_book(self, book: Book) -> None:
         """Keep a price book that events name, so that they can be explained when the package has moved on."""
@@ -186,34 +201,36 @@ class Ledger:
         """
         snapshot = self.snapshot()
         if not hasattr(self._threads, "views"):
-            self._threads.views = Views(self._engine.cursor())
-        return self._threads.views.make(snapshot.tail, select_parts(self.folder, within(snapshot.parts, since, until)))
+            self._threads.views = Views(self._engine.cursor(), self.folder)
+        return self._threads.views.make(within(snapshot.parts, since, until), snapshot.tail)
 
 
 class Views:
     """The tables that one thread asked for: views over parts and tail, the youngest of which are kept."""
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, folder: Path) -> None:
         import ibis  # noqa: PLC0415  # takes half a second: only those who ask questions wait for it
 
-        self._ibis, self._cursor, self._count = ibis, cursor, 0
+        self._operations = ibis.expr.operations
+        self._cursor, self._folder, self._count = cursor, folder, 0
         self._backend = ibis.duckdb.from_connection(cursor)
         self._schema = ibis.Schema.from_pyarrow(SCHEMA)
+        self._kept: deque[tuple[str, Relation]] = deque()
 
-    def make(self, tail: pa.Table, selects: Sequence[str]) -> "ibis.Table":
+    def make(self, parts: Iterable[Part], tail: pa.Table) -> "ibis.Table":
         """Make a view and return it as an Ibis table."""
         self._count += 1
-        self._cursor.register(f"tail_{self._count}", tail)
-        tables = [f"SELECT * FROM tail_{self._count}", *selects]
-        self._cursor.execute(f"CREATE TEMP VIEW events_{self._count} AS {' UNION ALL '.join(tables)}")
-        if self._count > KEPT_VIEWS:
-            old = self._count - KEPT_VIEWS
-            self._cursor.execute(f"DROP VIEW events_{old}")
-            self._cursor.unregister(f"tail_{old}")
-        return self._ibis.expr.operations.DatabaseTable(  # as backend.table() does, less the question for the columns
-            f"events_{self._count}", schema=self._schema, source=self._backend,
-            namespace=self._ibis.expr.operations.Namespace(),
-        ).to_expr()  # fmt: skip
+        name = f"events_{self._count}"
+        relation = Relation(self._cursor, self._folder, parts, tail, name=f"of_{name}")
+        self._cursor.execute(f"CREATE TEMP VIEW {name} AS {relation.sql}")
+        self._kept.append((name, relation))
+        if len(self._kept) > KEPT_VIEWS:
+            old, of_old = self._kept.popleft()
+            self._cursor.execute(f"DROP VIEW {old}")
+            of_old.release()
+        return self._operations.DatabaseTable(  # as backend.table() does, less a query for the columns
+            name, schema=self._schema, source=self._backend, namespace=self._operations.Namespace()
+        ).to_expr()
 
 
 def within(parts: Iterable[Part], since: datetime | None, until: datetime | None) -> list[Part]:
