@@ -53,7 +53,7 @@ def list_(
 
     Example: `penstock prices list --provider azure --deployment-type data_zone --mode batch`
     """
-    from penstock.cli.prices_show import PER, books_of, on_day, row_json, row_table
+    from penstock.cli.prices_show import footer, on_day, row_json, row_table
 
     common, day = common or Common(), instant(at)
     catalog = catalog_of(settings_of(common))
@@ -71,8 +71,8 @@ def list_(
     if common.json:
         print_json({"at": day, "rows": [row_json(row) for row in rows]})
     else:
-        console.print(row_table(rows, f"Prices in force on {on_day(day)}. {PER}"))
-        console.print(books_of(rows), highlight=False)
+        console.print(row_table(rows, f"Prices in force on {on_day(day)}"))
+        console.print(footer(rows), highlight=False, soft_wrap=True)
 
 
 @app.command(help_epilogue="")
@@ -89,22 +89,24 @@ def show(
 
     Example: `penstock prices show gpt-4o --provider azure`
     """
-    from penstock.cli.prices_show import PER, on_day, row_json, row_table
-    from penstock.pricing.facts import fine_tuning, retirement
+    from penstock.cli.prices_show import footer, on_day, row_json, row_table
+    from penstock.pricing.finetune import shipped_finetunes
+    from penstock.pricing.lifecycle import retirement
 
     common, day = common or Common(), instant(at)
     catalog = catalog_of(settings_of(common))
     rows = known(catalog, provider, model)
     standings = [standing(catalog, row, day) for row in rows]
     retired = [found for one in sorted({row.provider for row in rows}) if (found := retirement(one, model))]
-    tuning = fine_tuning(model) if any(row.provider == "azure" for row in rows) else []
+    tuning = shipped_finetunes().get(model) if any(row.provider == "azure" for row in rows) else None
     if common.json:
         print_json({
             "at": day, "model": model, "retirements": retired, "fine_tuning": tuning,
             "rows": [{**row_json(row), "standing": word} for row, word in zip(rows, standings, strict=True)],
         })  # fmt: skip
         return
-    console.print(row_table(rows, f"{model} on {on_day(day)}. {PER}", "standing", standings))
+    console.print(row_table(rows, f"{model} on {on_day(day)}", "standing", standings))
+    console.print(footer(rows), highlight=False, soft_wrap=True)
     for row in rows:
         console.print(
             f"[bold]{row.id}[/bold] of {row.book}, read {row.read or 'on an unknown day'}: {row.source}",
@@ -112,10 +114,9 @@ def show(
         )
     for one in retired:
         console.print(f"Retires at {one.provider} on {one.retires} ({one.source}).", highlight=False)
-    for price in tuning:
-        console.print(
-            f"Fine-tuning, {price.what}: ${price.dollars} per {price.unit} ({price.source}).", highlight=False
-        )
+    if tuning:
+        rates = f"${tuning.training_per_million} per 1M training tokens, ${tuning.hosting_per_hour} per hour of hosting"
+        console.print(f"Fine-tuning: {rates} ({tuning.source}).", highlight=False)
 
 
 @app.command(help_epilogue="")
@@ -124,7 +125,7 @@ def history(model: str, *, provider: Provider = "", common: Common | None = None
 
     Example: `penstock prices history gpt-5.6-luna --provider azure`
     """
-    from penstock.cli.prices_show import PER, books_of, row_json, row_table
+    from penstock.cli.prices_show import footer, row_json, row_table
 
     common = common or Common()
     rows = known(catalog_of(settings_of(common)), provider, model)
@@ -143,8 +144,8 @@ def history(model: str, *, provider: Provider = "", common: Common | None = None
     if common.json:
         print_json({"model": model, "rows": [row_json(row) for row in rows]})
     else:
-        console.print(row_table(rows, f"History of {model}. {PER}"))
-        console.print(books_of(rows), highlight=False)
+        console.print(row_table(rows, f"History of {model}"))
+        console.print(footer(rows), highlight=False, soft_wrap=True)
 
 
 @app.command(help_epilogue="")
@@ -177,7 +178,9 @@ def diff(
     if common.json:
         print_json({"old": old, "new": new, "changes": [change_json(change) for change in both], "only_one_side": rest})
         return
-    console.print(change_table(both, f"{old} against {new}. {PER}", old, new) if both else "No rate differs.")
+    console.print(change_table(both, f"{old} against {new}", old, new) if both else "No rate differs.")
+    if both:
+        console.print(PER, highlight=False)
     if rest:
         console.print(f"{rest} more are priced by one side only; see them with --all.", highlight=False)
 

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from penstock.cli.options import Common, answer_no, console, print_json, table
 from penstock.cli.prices import At, catalog_of, instant, rows_of, settings_of
 from penstock.pricing.catalog import Catalog
-from penstock.pricing.facts import retirement, shipped_lifecycle
+from penstock.pricing.lifecycle import retirement, shipped_lifecycle
 from penstock.pricing.sanity import suspects
 
 SOON = timedelta(days=60)

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from penstock.cli.options import Common, console, print_json
 from penstock.cli.prices import catalog_of, rows_of, settings_of
-from penstock.cli.prices_show import PER, row_json, row_table
+from penstock.cli.prices_show import footer, row_json, row_table
 from penstock.errors import InputError, PriceBookError
 from penstock.pricing.book import KEY, Book, PriceRow
 from penstock.pricing.diff import key_of
@@ -79,7 +79,8 @@ def set_(
     if common.json:
         print_json({"file": file, "row": row_json(written), "doubts": doubts})
         return
-    console.print(row_table([written], f"Written to {file}. {PER}"))
+    console.print(row_table([written], f"Written to {file}"))
+    console.print(footer([written]), highlight=False, soft_wrap=True)
     for doubt in doubts:
         console.print(f"[yellow]Is this right?[/yellow] {doubt}", highlight=False)
 

@@ -15,7 +15,7 @@ from penstock.pricing.fields import QUOTED, day_of, plain_number, quoted
 USUAL = {"input": "input", "cache_read": "cached", "cache_write": "written", "output": "output"}
 """Units that have a column of their own."""
 
-PER = "Dollars per 1M tokens or characters, per 1,000 searches or pages, per second."
+PER = "Dollars per 1M tokens or characters, 1,000 searches or pages, one second."
 
 
 def where(row: PriceRow) -> str:
@@ -61,9 +61,9 @@ def short(book: str) -> str:
     return book.partition("@")[0]
 
 
-def books_of(rows: Sequence[PriceRow]) -> str:
-    """Name the books that the rows stand in, with their versions."""
-    return f"Books: {', '.join(dict.fromkeys(row.book for row in rows))}"
+def footer(rows: Sequence[PriceRow]) -> str:
+    """Say what the rates buy, and name the books that the rows stand in with their versions."""
+    return f"{PER} Books: {', '.join(dict.fromkeys(row.book for row in rows))}"
 
 
 def change_table(found: Iterable[Change], title: str, old: str, new: str) -> Table:
@@ -112,7 +112,9 @@ def row_json(row: PriceRow) -> dict[str, Any]:
 
 def change_json(change: Change) -> dict[str, Any]:
     """Return all of a change, its rates as they are quoted."""
-    old, new = (None if rate is None else quoted(change.unit, rate) for rate in (change.old, change.new))
+    old, new = (
+        None if rate is None else Decimal(plain_number(quoted(change.unit, rate))) for rate in (change.old, change.new)
+    )
     return {
         **change_key(change), "unit": change.unit, "per": int(QUOTED[change.unit]), "old": old, "new": new,
         "old_row": change.old_row, "new_row": change.new_row,

@@ -12,10 +12,10 @@ from cyclopts import Parameter
 from penstock import __version__
 from penstock.cli.options import Common, console, print_json, table
 from penstock.cli.prices import catalog_of, settings_of
-from penstock.cli.prices_show import PER, change_json, change_table
+from penstock.cli.prices_show import change_json, change_table
 from penstock.errors import InputError, PenstockError
 from penstock.pricing.azure_retail import NAME, QUERY, URL, Item, Left, read_page, read_prices, without_losses
-from penstock.pricing.book import Book, make_book
+from penstock.pricing.book import Book, make_book, rows_hash
 from penstock.pricing.catalog import Catalog
 from penstock.pricing.diff import changes, places
 from penstock.pricing.sanity import suspects
@@ -36,8 +36,9 @@ def update_(
 ) -> None:
     """Fetch Azure's public price list, show what would change, and write it as a new dated book.
 
-    The book goes to `prices/azure-<instant>.json` in the data folder and comes before the Azure book of the package;
-    older ones stay, so that old events can be explained. Meters that were not understood are listed. No key is needed.
+    The book goes to `prices/azure-<instant>-<digest>.json` in the data folder and comes before the Azure book of the
+    package; older ones stay, so that old events can be explained. Meters that were not understood are listed. No key is
+    needed.
 
     Example: `penstock prices update --yes`
     """
@@ -46,7 +47,7 @@ def update_(
     now = datetime.now(UTC)
     present = catalog_of(settings)
     prices = without_losses(read_prices(fetch(url), now.date()), present, now)
-    version = f"{now:%Y-%m-%dT%H%M%SZ}"
+    version = f"{now:%Y-%m-%dT%H%M%SZ}-{rows_hash(prices.rows)[:6]}"
     book = make_book(
         NAME, version, prices.rows, title=f"Azure retail price list, read {now:%Y-%m-%d}", source=url, read=now.date()
     )
@@ -55,7 +56,7 @@ def update_(
     file = settings.data / "prices" / f"azure-{version}.json"
     if not common.json:
         tell(book, prices.left)
-        console.print(change_table(found, f"What would change. {PER}", "now", "new") if found else "No price changes.")
+        console.print(change_table(found, "What would change", "now", "new") if found else "No price changes.")
         for doubt in doubts:
             console.print(f"[yellow]Is this right?[/yellow] {doubt}", highlight=False)
     if not book.rows:

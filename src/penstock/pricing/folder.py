@@ -1,7 +1,7 @@
 """The price books in a user's data folder. The only file of this room that reads one, once, at the start.
 
 <data>/prices/own.csv              rows of `penstock prices set`; a change appends a row
-<data>/prices/azure-<day>.json     Azure books of `penstock prices update`; older ones stay
+<data>/prices/azure-<instant>-<digest>.json   Azure books of `penstock prices update`; older ones stay
 <data>/prices/genai-prices-<version>.json   the converted package, kept to start faster
 """
 
