@@ -55,7 +55,9 @@ def reference(name: Vocabulary, text: str) -> list[int]:
     return found
 
 
-words = st.text(max_size=40) | st.sampled_from([
+assigned = st.characters(max_codepoint=0x1F9FF, exclude_categories=["Cs", "Cn"])
+"""Letters that Unicode 14 already had: about newer ones two regex engines may know different things."""
+words = st.text(assigned, max_size=40) | st.sampled_from([
     "I'll", "WE'RE", "don't", "  ", "\n\n", "\t", "12345", "0x1F", "naïve", "日本", "<|endoftext|>", "🙂",
     "e\u0301", "ſ'S", "a" * 50,
 ])  # fmt: skip
