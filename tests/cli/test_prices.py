@@ -215,6 +215,14 @@ def test_set_doubts_a_slip_and_a_gap(run):
     assert "no rate for cache_read, which azure@2026-11-23 has" in out
 
 
+def test_the_first_price_of_a_model_stands_in_for_older_days_unless_it_names_its_first(document, run):
+    run("set", "mystery", "--provider", "azure", "--input", "1", "--output", "2")
+    run("set", "dated", "--provider", "azure", "--input", "1", "--output", "2", "--from", "2026-01-01")
+    run("set", "Phi-4", "--provider", "azure", "--input", "0.1", "--output", "0.4")
+    old = document("list", "--provider", "azure", "--at", "2020-01-01")["rows"]
+    assert [row["model"] for row in old if row["book"].startswith("own")] == ["mystery"]
+
+
 def test_everything_of_a_provider_can_be_flat_rate(run, document):
     assert run("set", "*", "--provider", "vllm", "--flat-rate", "--from", "2026-01-01")[0] == 0
     assert [row["flat_rate"] for row in document("list", "--provider", "vllm", *AT)["rows"]] == [True]

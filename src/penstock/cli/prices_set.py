@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from msgspec.structs import replace
 
 from penstock.cli.options import Common, console, print_json
 from penstock.cli.prices import catalog_of, rows_of, settings_of
@@ -49,8 +50,9 @@ def set_(
 ) -> None:
     """Write a price of your own: a new dated row in `prices/own.csv` of the data folder.
 
-    Rows are added and never edited: a change is a row with a later `--from`, so that an old event keeps its price. `*`
-    as the model prices everything of that provider that has no row of its own.
+    Rows are added and never edited: a change is a row with a later `--from`, so that an old event keeps its price. The
+    first price of something that had none, given without `--from`, stands in for older days too. `*` as the model
+    prices everything of that provider that has no row of its own.
 
     Examples: `penstock prices set gpt-4o --provider azure --input 2.10 --output 8.40 --from 2026-12-01`,
     `penstock prices set "*" --provider vllm --flat-rate`
@@ -69,6 +71,8 @@ def set_(
         raise InputError("Give at least one rate, such as --input 2.10, or --free, or --flat-rate")
     settings = settings_of(common)
     before = catalog_of(settings)
+    if not from_ and before.row(key_of(row), row.valid_from, row.context_over + 1) is None:
+        row = replace(row, earliest=True)  # the first price of this kind: it stands in for the days before
     file = own_file(settings.data)
     written = append(file, row)
     peers = [one for one in rows_of(before, provider) if one.model.lower() == model.lower()]
