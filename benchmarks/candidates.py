@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.errors import BenchmarkError
 from benchmarks.processes import Processes, cpu_seconds, free_port, peak_megabytes
 from benchmarks.replies import CACHED_PRICE, INPUT_PRICE, MODEL, OUTPUT_PRICE
 from benchmarks.wire.ends import Upstream
@@ -30,6 +29,8 @@ class Candidate(ABC):
     """`marker` for gateways that write replies anew: then only the text's end is looked for."""
     slow: bool = False
     """It manages less than a hundred requests a second."""
+    peer: bool = False
+    """Made by others: its faults are told, and are no fault of the run."""
     port: int
     processes: Processes
 
@@ -212,6 +213,4 @@ def chosen(candidates: list[Candidate], names: frozenset[str]) -> list[Candidate
     """Keep the candidates that were named, and the two that everything is compared with."""
     if not names:
         return candidates
-    if unknown := names - {candidate.name for candidate in candidates}:
-        raise BenchmarkError(f"There is no candidate or workload {', '.join(sorted(unknown))}.")
     return [candidate for candidate in candidates if candidate.name in names | {"direct", "nginx"}]

@@ -48,6 +48,7 @@ class Peer(Candidate):
 
     check = "marker"
     slow = True
+    peer = True
 
     def prepare(self, folder: Path, say: Callable[[str], None]) -> None:
         raise NotImplementedError
@@ -90,7 +91,7 @@ class LiteLLM(Peer):
             folder / "litellm.log",
             {
                 "PATH": f"{self._bin}{os.pathsep}{os.environ['PATH']}", "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-                "LITELLM_LOG": "ERROR", "DATABASE_URL": "", "NO_PROXY": "127.0.0.1", "HF_HUB_OFFLINE": "1",
+                "LITELLM_LOG": "ERROR", "NO_PROXY": "127.0.0.1", "HF_HUB_OFFLINE": "1",
             },
         )  # fmt: skip
         self.processes.start()

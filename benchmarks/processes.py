@@ -122,8 +122,8 @@ class Processes:
         raise BenchmarkError(f"{self.command[0]} did not say where it is: {self.last_words()}")
 
     def last_words(self) -> str:
-        """Return the end of what it printed."""
-        return self.log.read_text("utf-8", "replace")[-600:].strip()
+        """Return the end of what it printed, without colours."""
+        return re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text("utf-8", "replace")[-600:]).strip()
 
     def pids(self) -> dict[int, str]:
         """Return every living process of it, with its role."""

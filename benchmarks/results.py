@@ -24,6 +24,7 @@ NOT_TO_CONCLUDE = """\
   A ratio to a peer is valid for the version and date given above.
 - CPU at low rate includes wake-ups of an idle machine; never mix it with the figure at saturation.
 - Peak memory is that of a short run: it says nothing about leaks.
+  It adds up the processes of a candidate, so pages that they share count more than once.
 """
 
 
@@ -33,7 +34,7 @@ class Row:
 
     candidate: str
     workload: str
-    cpu_us: float
+    cpu_us: float | None
     """For a request, or for a chunk where the workload says so; all processes of the candidate."""
     cpu_us_by_role: dict[str, float]
     ratio: float | None
@@ -67,6 +68,8 @@ def summarise(run: Run, candidates: Sequence[Candidate], workloads: Sequence[Wor
             if not turns:
                 continue
 
+            answered = [turn for turn in turns if turn.seen["done"]]
+
             def beside(name: str, turns: list[Turn] = turns, workload: Workload = workload) -> list[tuple[Turn, Turn]]:
                 pairs = ((t, by_place.get((name, workload.name, t.round))) for t in turns)
                 return [(mine, other) for mine, other in pairs if other and mine.seen["done"] and other.seen["done"]]
@@ -83,7 +86,7 @@ def summarise(run: Run, candidates: Sequence[Candidate], workloads: Sequence[Wor
                 Row(
                     candidate=candidate.name,
                     workload=workload.name,
-                    cpu_us=median(_cost(turn, workload) for turn in turns),
+                    cpu_us=median(_cost(turn, workload) for turn in answered) if answered else None,
                     cpu_us_by_role={
                         role: median(turn.cpu.get(role, 0) * 1e6 / _units(turn, workload) for turn in turns)
                         for role in turns[0].cpu
@@ -198,6 +201,8 @@ def render(
         ]  # fmt: skip
         columns = ("ledger of", "agrees", "billed requests", "booked events", "billed $", "booked $")
         parts += ["## The ledger against the upstream's bill, to the last digit", grid(columns, lines)]
+    if run.notes:
+        parts += ["## Faults of other gateways", "\n".join(f"- {note}" for note in run.notes)]
     parts += ["## Problems", "\n".join(f"- {problem}" for problem in run.problems) or "None."]
     parts += ["## What not to conclude", NOT_TO_CONCLUDE.strip()]
     return "\n\n".join(parts) + "\n"
@@ -216,4 +221,5 @@ def as_document(run: Run, rows: Sequence[Row], machine: dict[str, str], settings
         "whole": run.whole,
         "not_run": run.not_run,
         "problems": run.problems,
+        "notes": run.notes,
     }

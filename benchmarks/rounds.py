@@ -43,6 +43,8 @@ class Run:
     """Why a candidate was not run, or dropped."""
     problems: list[str] = field(default_factory=list)
     """Turns with errors or wrong replies, and ledgers that disagree: the run is then no good."""
+    notes: list[str] = field(default_factory=list)
+    """Errors and wrong replies of other gateways."""
     whole: dict[str, dict[str, float]] = field(default_factory=dict)
     """For each candidate: requests of all its turns, and CPU seconds by role from its start to its end."""
 
@@ -67,6 +69,8 @@ def measure(
             for candidate in candidates:
                 if reason := candidate.missing or _start(candidate, upstream, folder):
                     run.not_run[candidate.name] = reason
+                    if not candidate.missing and not candidate.peer:
+                        run.problems.append(f"{candidate.name} did not start")
                     say(f"not run: {candidate.name}: {reason}")
                     continue
                 started.append(candidate)
@@ -90,7 +94,7 @@ def measure(
                                 f"{candidate.name} at {workload.name}: {seen['errors']} errors, {seen['wrong']} wrong "
                                 f"replies of {seen['done']} ({seen['trouble']})"
                             )
-                            run.problems.append(problem)
+                            (run.notes if candidate.peer else run.problems).append(problem)
                             say(problem)
                 say(f"round {number + 1} of {rounds} done")
             for candidate in started:
@@ -124,7 +128,7 @@ def _turn(
     if number == 0:
         run_load(
             how, upstream, port=candidate.port, request=request, stream=workload.stream, usage=workload.usage,
-            connections=workload.connections, seconds=WARM_SECONDS, check=candidate.check,
+            connections=workload.connections, seconds=min(WARM_SECONDS, seconds), check=candidate.check,
         )  # fmt: skip
     upstream.pace(workload.pace_us, workload.answer_us)
     before = candidate.cpu()

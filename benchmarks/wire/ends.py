@@ -13,7 +13,7 @@ from typing import Any, Self
 from urllib.request import urlopen
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.replies import write_replies
+from benchmarks.replies import REPLIES, Reply, write_replies
 
 HERE = Path(__file__).parent
 LOAD_PATIENCE = 90.0
@@ -65,9 +65,9 @@ def ends(*, python: bool = False) -> Ends:
 class Upstream:
     """The fake provider while it runs; a context manager."""
 
-    def __init__(self, how: Ends, folder: Path) -> None:
+    def __init__(self, how: Ends, folder: Path, replies: tuple[Reply, ...] = REPLIES) -> None:
         self.replies = folder / "replies.bin"
-        write_replies(self.replies)
+        write_replies(self.replies, replies)
         self._process = subprocess.Popen(
             [*how.upstream, str(self.replies)], stdout=subprocess.PIPE, text=True, cwd=HERE.parent.parent
         )
