@@ -1,13 +1,16 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import ibis
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.analytics.made import MARCH, correction, event, table
 
-from penstock.analytics.spend import spend, trimmed
+from penstock.analytics.spend import grouped, spend, trimmed, with_effective_state
+from penstock.analytics.zones import local, zone
 from penstock.errors import InputError
+from penstock.ledger.columns import SCHEMA
 from penstock.pricing.usage import Usage
 
 
@@ -160,6 +163,14 @@ def test_events_older_than_their_price_are_told():
 )
 def test_zeros_that_say_nothing_are_dropped(amount, text):
     assert format(trimmed(Decimal(amount)), "f") == text
+
+
+@pytest.mark.parametrize("engine", ["postgres", "pyspark", "duckdb"])
+def test_the_question_can_be_put_to_other_engines(engine):
+    events = with_effective_state(ibis.table(ibis.Schema.from_pyarrow(SCHEMA), name="events"))
+    clock = local(events.at, zone("Europe/Berlin"), MARCH, MARCH + timedelta(days=300))
+    question = grouped(events, ["model", "tag:product", "day", "week"], clock)
+    assert "events" in ibis.to_sql(question, dialect=engine)
 
 
 some_event = st.builds(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.analytics.spend import DIMENSIONS, GRAINS
 from penstock.cli.main import main
 from penstock.cli.options import console
 
@@ -131,6 +132,31 @@ def test_a_period_without_events_says_how_to_get_some(capsys, ledger):
 def test_wrong_options_are_one_sentence_and_exit_code_two(words, sentence, capsys, ledger):
     assert penstock("report", *([] if "--data" in words else ["--data", ledger]), *words) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_the_whole_can_be_asked_for_without_dimensions(capsys, ledger):
+    [row] = document(capsys, "--data", ledger, "--by", "")["rows"]
+    assert (row["events"], row["cost"]) == (3, "4.00")
+    assert penstock("report", "--data", ledger, "--by", "") == 0
+    assert "$4.0000" in capsys.readouterr().out
+
+
+def test_a_dimension_named_twice_is_one(capsys, ledger):
+    assert penstock("report", "--data", ledger, "--by", "model,model") == 0
+    assert capsys.readouterr().out.startswith("model        events")
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(capsys, tmp_path):
+    file = tmp_path / "usage.csv"
+    file.write_text("at,provider,model,input_tokens\n2026-03-14,azure,[red]x[/blue],1\n")
+    penstock("import", file, "--data", tmp_path / "ledger")
+    assert penstock("report", "--data", tmp_path / "ledger") == 0
+    assert capsys.readouterr().out.count("[red]x[/blue]") == 5  # two in the import, one in the table, two below it
+
+
+def test_every_dimension_is_documented():
+    page = (Path(__file__).parents[2] / "docs/reports.md").read_text("utf-8")
+    assert [name for name in (*DIMENSIONS, *GRAINS) if f"`{name}`" not in page] == []
 
 
 def test_the_help_has_examples(capsys):

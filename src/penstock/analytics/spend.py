@@ -111,21 +111,14 @@ def spend(
     check(by)
     check([name for name, _value in where], grains=())
     names = tuple(dict.fromkeys(by))
-    events = _with_effective_state(_narrow(table, (*names, *(name for name, _value in where))))
+    events = with_effective_state(_narrow(table, (*names, *(name for name, _value in where))))
     events = events.filter(*_within(events, since, until))
     for name, value in where:
         events = events.filter(dimension(events, name) == value)
     place = zone(time_zone)
     span = _span(events, since, until) if place is not UTC and set(names) & set(GRAINS) else None
     clock = events.at if span is None else local(events.at, place, *span)
-    keyed = events.mutate(
-        **{
-            f"by_{n}": clock.truncate(GRAINS[name][0]) if name in GRAINS else dimension(events, name)
-            for n, name in enumerate(names)
-        }
-    )
-    groups = [f"by_{n}" for n in range(len(names))]
-    found = keyed.aggregate(by=groups, **_sums(keyed)).to_pyarrow().to_pylist()
+    found = grouped(events, names, clock).to_pyarrow().to_pylist()
     found = [group for group in found if group["first"]]  # without dimensions, nothing is one group
     rows = [_row(group, names) for group in found]
     unpriced_events = sum(row.unpriced_events for row in rows)
@@ -143,6 +136,17 @@ def spend(
         unpriced=_unpriced(events) if unpriced_events else (),
         early=_early(events) if any(_may_be_early(group) for group in found) else (),
     )
+
+
+def grouped(events: Any, names: Sequence[str], clock: Any) -> Any:
+    """Return the sums by dimension as an expression; `clock` is the local time of each event."""
+    keyed = events.mutate(
+        **{
+            f"by_{n}": clock.truncate(GRAINS[name][0]) if name in GRAINS else dimension(events, name)
+            for n, name in enumerate(names)
+        }
+    )
+    return keyed.aggregate(by=[f"by_{n}" for n in range(len(names))], **_sums(keyed))
 
 
 def check(names: Iterable[str], grains: Iterable[str] = tuple(GRAINS)) -> None:
@@ -186,7 +190,7 @@ def _naive(at: datetime) -> Any:
     return ibis.timestamp(at.astimezone(UTC).replace(tzinfo=None).isoformat())
 
 
-def _with_effective_state(table: Any) -> Any:
+def with_effective_state(table: Any) -> Any:
     """Give each event the price state that it has after corrections: one that was priced later is not unpriced."""
     found = table.filter((_.corrects != "") & (_.price_state != "unpriced"))
     corrections = found.group_by(corrected=found.corrects).aggregate(corrected_state=found.price_state.max())

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
+from rich.markup import escape
 
 from penstock.cli.options import Common, console, counted, plain, print_json, table
 
@@ -67,7 +68,7 @@ def report(
     where = [(name, value) for name, found, value in (pair.partition("=") for pair in only) if found]
     if len(where) != len(only):
         raise InputError("--only takes a dimension and a value, as in: --only team=support")
-    names = tuple(name.strip() for name in by.split(",") if name.strip())
+    names = tuple(dict.fromkeys(name.strip() for name in by.split(",") if name.strip()))
     with ledger_for(load(common.config, data=common.data), create=False) as ledger:
         found = spend(ledger.table(), by=names, since=since, until=until, time_zone=time_zone, where=where)
     if common.json:
@@ -123,7 +124,7 @@ def _show(
     most = max((row.cost for row in found.rows), default=Decimal(0))
     places = 2 if most >= 100 else 4
     for row in found.rows:
-        cells = [row.group[name] or "(none)" for name in names]
+        cells = [escape(row.group[name]) or "(none)" for name in names]
         counts = [f"{row.events:,}", f"{row.input_tokens:,}", _share(row.cached_tokens, row.input_tokens)]
         nothing_known = row.events and row.unpriced_events == row.events and not row.cost
         cost = "unpriced" if nothing_known else amount(row.cost, places)

@@ -27,6 +27,10 @@ EXAMPLES = 5
 """Rejected rows that are kept in memory, to be shown."""
 
 
+KEYS = 10_000
+"""Price keys remembered, so that a file of strange names does not fill the memory."""
+
+
 @dataclass
 class Imported:
     """What came of one file. Money is in dollars; `cost` covers the priced events read, new or known."""
@@ -121,9 +125,9 @@ def _events(
             reason = f"the id {name} stood in this file before, with other values: give attempts numbers of their own"
             rejects.add(Rejected(0, "repeated_id", reason, item.content.replace("\x1f", " ")))
         else:
-            event = pricing.priced(replace(item.event, id=_id(outcome.format, item, seen), source=outcome.format))
+            event = pricing.priced(item.event, id=_id(outcome.format, item, seen), source=outcome.format)
             _count(event, pricing, outcome)
-            yield event if event.request_id else replace(event, request_id=event.id)
+            yield event
 
 
 def _id(format_name: str, draft: Draft, seen: EqualRows) -> str:
@@ -152,22 +156,31 @@ class Pricing:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._keys: dict[tuple[str, ...], PriceKey] = {}
         self.starts: dict[str, datetime] = {}
         """When the rows that were used come into force."""
 
-    def priced(self, event: UsageEvent) -> UsageEvent:
-        """Name the model as the books do, and price the usage."""
-        model, version = self._catalog.identify(event.provider, event.model)
-        version = event.version or version
-        key = PriceKey(
-            provider=event.provider, model=model, version=version,
-            deployment_type=event.deployment_type, region=event.region, mode=event.mode,
-        )  # fmt: skip
+    def priced(self, event: UsageEvent, *, id: str, source: str) -> UsageEvent:  # noqa: A002  # its field's name
+        """Name the event, and the model as the books do, and price the usage."""
+        key = self._key(event)
         cost = self._cost(key, event)
         return replace(
-            event, model=model, version=version, price_state=cost.state, cost=cost.total,
-            price_book=cost.book, price_row=cost.row, price_hash=cost.row_hash,
+            event, id=id, source=source, request_id=event.request_id or id, model=key.model, version=key.version,
+            price_state=cost.state, cost=cost.total, price_book=cost.book, price_row=cost.row, price_hash=cost.row_hash,
         )  # fmt: skip
+
+    def _key(self, event: UsageEvent) -> PriceKey:
+        said = (event.provider, event.model, event.version, event.deployment_type, event.region, event.mode)
+        key = self._keys.get(said)
+        if key is None:
+            model, version = self._catalog.identify(event.provider, event.model)
+            key = PriceKey(
+                provider=event.provider, model=model, version=event.version or version,
+                deployment_type=event.deployment_type, region=event.region, mode=event.mode,
+            )  # fmt: skip
+            if len(self._keys) < KEYS:
+                self._keys[said] = key
+        return key
 
     def _cost(self, key: PriceKey, event: UsageEvent) -> Cost:
         # The context tier is that of one call: an aggregate is priced by the size of its average call.
