@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from operator import attrgetter
 from typing import Any, get_type_hints
 
@@ -15,6 +15,9 @@ from penstock.pricing.usage import Usage
 
 MONEY = pa.decimal128(38, 18)
 """Dollars: twenty digits before the point, eighteen behind it, exact."""
+
+EXACT = Context(prec=76)
+"""For sums and differences: the default context rounds to 28 digits."""
 
 PLACES = Decimal(1).scaleb(-18)
 TYPES: dict[Any, pa.DataType] = {
@@ -117,7 +120,7 @@ def fits(amount: Decimal) -> bool:
 def rounded(event: UsageEvent) -> UsageEvent:
     """Return the event with money rounded to 18 decimals: less than a billionth of a billionth of a dollar."""
     changes = {
-        name: amount.quantize(PLACES)
+        name: amount.quantize(PLACES, context=EXACT)
         for name in ("cost", "provider_cost")
         if (amount := getattr(event, name)) is not None and not fits(amount)
     }
@@ -138,8 +141,8 @@ def plain_amount(amount: Decimal | None) -> Decimal | None:
     """Strip the zeros that a column of fixed scale adds: 0.100000000000000000 is 0.1."""
     if amount is None:
         return None
-    short = amount.normalize()
-    return short if short.as_tuple().exponent <= 0 else short.quantize(Decimal(1))  # type: ignore[operator]
+    short = EXACT.normalize(amount)
+    return EXACT.quantize(short, Decimal(1)) if short == short.to_integral_value() else short
 
 
 def _aware(at: datetime) -> datetime:

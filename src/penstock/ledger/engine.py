@@ -2,8 +2,10 @@
 # ruff: noqa: S608  # names of columns and quoted paths; values are bound
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -33,6 +35,22 @@ def connect(folder: Path, *, memory: str = "") -> duckdb.DuckDBPyConnection:
 def quoted(text: str) -> str:
     """Quote an SQL string."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def first_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    """Return the first row of an answer, and leave the connection free for the next question."""
+    row: tuple[Any, ...] = connection.execute(query).fetchall()[0]
+    return row
+
+
+def between(since: datetime | None, until: datetime | None) -> str:
+    """Make the condition on `at`: from `since` on and before `until`."""
+    bounds = [f'"at" {sign} TIMESTAMP {quoted(_plain(at))}' for sign, at in ((">=", since), ("<", until)) if at]
+    return " AND ".join(bounds) or "true"
+
+
+def _plain(at: datetime) -> str:
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
 
 
 class Relation:

@@ -94,6 +94,7 @@ class Manifest:
         logs: dict[str, int] | None = None,
         writers: Sequence[Writer] = (),
         retired: dict[str, int] | None = None,
+        settings: dict[str, str] | None = None,
         unless_added: tuple[int, frozenset[str]] | None = None,
     ) -> None:
         """Change what the ledger is made of, all of it or nothing.
@@ -138,6 +139,8 @@ class Manifest:
                     " last = max(last, excluded.last), rows = rows + excluded.rows",
                     (writer.writer, writer.name, writer.last, writer.rows),
                 )
+            for key, value in (settings or {}).items():
+                write.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, value))
             for name, rows in (retired or {}).items():
                 write.execute("UPDATE writers SET retired = retired + ? WHERE writer = ?", (rows, name))
 

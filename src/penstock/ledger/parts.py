@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from penstock.ledger.columns import SCHEMA
+from penstock.ledger.columns import EXACT, SCHEMA
 from penstock.ledger.engine import connect
 from penstock.ledger.logfile import sync_folder
 from penstock.ledger.manifest import PART_FORMAT, Kind, Part
@@ -121,7 +121,7 @@ class PartWriter:
         """Add rows of this day."""
         self._out.write_table(table.cast(self._out.schema), row_group_size=ROW_GROUP)
         self._rows += table.num_rows
-        self._cost += exact_sum(table.column("cost"))
+        self._cost = EXACT.add(self._cost, exact_sum(table.column("cost")))
         self._sources.update(pc.unique(table.column("source")).to_pylist())
         span = pc.min_max(table.column("at")).as_py()
         self._span = (

@@ -5,7 +5,7 @@ import threading
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -17,14 +17,20 @@ from msgspec import Struct
 from penstock.errors import InputError
 from penstock.ledger.columns import SCHEMA, to_arrow, to_events
 from penstock.ledger.compaction import Compacted, Progress, compact, silent
-from penstock.ledger.engine import Relation, connect
+from penstock.ledger.engine import Relation, between, connect, quoted
+from penstock.ledger.extract import Form, extract
 from penstock.ledger.log import list_logs
 from penstock.ledger.manifest import ConflictError, Manifest, Part, Writer
 from penstock.ledger.parts import Staging, staging
+from penstock.ledger.repricing import SOURCE, Repricing, corrections
+from penstock.ledger.retention import RETIRED, SUMMARY, Retained, retain
+from penstock.ledger.snapshot import Snapshot, take_snapshot, within
 from penstock.ledger.state import State
 from penstock.ledger.tail import Tails
+from penstock.ledger.verification import Verified, verify
 from penstock.metering.event import UsageEvent, new_id, utc_now
 from penstock.pricing.book import Book
+from penstock.pricing.catalog import Catalog
 
 if TYPE_CHECKING:
     import ibis
@@ -41,13 +47,6 @@ class Added(Struct, frozen=True):
 
     new: int
     duplicates: int
-
-
-class Snapshot(Struct, frozen=True):
-    """The whole ledger at one instant: parts, and the rows that are still in logs."""
-
-    parts: list[Part]
-    tail: pa.Table
 
 
 class Ledger:
@@ -89,18 +88,8 @@ class Ledger:
         self.close()
 
     def snapshot(self) -> Snapshot:
-        """Take everything that is in the ledger now, each event once, whatever others do meanwhile.
-
-        Logs are listed before the manifest is read: a log that is compacted in between is in the manifest, and one
-        that vanishes before it is read means only that everything must be looked at again.
-        """
-        while True:
-            logs = list_logs(self.folder)
-            parts, compacted = self.manifest.snapshot()
-            try:
-                return Snapshot(parts, self._tails.read([log for log in logs if log.name not in compacted]))
-            except FileNotFoundError:
-                continue
+        """Take everything that is in the ledger now, each event once, whatever others do meanwhile."""
+        return take_snapshot(self.folder, self.manifest, self._tails)
 
     def add(self, events: Iterable[UsageEvent], *, source: str) -> Added:
         """Book imported events: those whose id is new, all of them or (on an error) none.
@@ -112,6 +101,7 @@ class Ledger:
             sources: set[str] = set()
             for chunk in _chunks(events, CHUNK):
                 first = stage.rows + 1
+                self._refuse_retired(chunk)
                 stage.put(to_arrow(chunk, batch, range(first, first + len(chunk))))
                 sources.update(event.source for event in chunk)
             if not stage.rows:
@@ -132,6 +122,14 @@ class Ledger:
                     continue
                 return Added(rows, stage.rows - rows)
             raise ConflictError(f"Other imports of {', '.join(sorted(sources))} keep coming first. Run it again.")
+
+    def _refuse_retired(self, events: list[UsageEvent]) -> None:
+        retired = self.state.get(RETIRED)
+        if retired and (oldest := min(event.at for event in events)) < datetime.fromisoformat(f"{retired}T00:00:00Z"):
+            raise InputError(
+                f"An event of {oldest:%Y-%m-%d} cannot be booked: days before {retired} were retired, and only their "
+                "totals are kept. It may be in them already. Import only what is younger."
+            )
 
     def _write_unknown(self, stage: Staging, sources: set[str]) -> list[Part]:
         """Write the staged events whose id no part and no log holds yet."""
@@ -157,21 +155,18 @@ class Ledger:
         newest_first: bool = False,
     ) -> list[UsageEvent]:
         """Return events by `at` (`since` included, `until` not), oldest first, or all events of one request."""
-        conditions, values = ["true"], list[object]()
-        for condition, value in (("request_id = ?", request_id or None), ('"at" >= ?', since), ('"at" < ?', until)):
-            if value is not None:
-                conditions.append(condition)
-                values.append(_naive(value) if isinstance(value, datetime) else value)
         snapshot = self.snapshot()
+        wanted = f"request_id = {quoted(request_id)}" if request_id else "true"
+        span = between(since, until)
         order = "DESC" if newest_first else "ASC"
         cursor = self._engine.cursor()
         try:
             booked = Relation(cursor, self.folder, within(snapshot.parts, since, until), snapshot.tail)
             query = (
-                f"SELECT * FROM ({booked.sql}) WHERE {' AND '.join(conditions)} "
-                f'ORDER BY "at" {order}, id {order} {"" if limit is None else f"LIMIT {int(limit)}"}'
+                f"SELECT * FROM ({booked.sql}) WHERE {wanted} "
+                f'AND {span} ORDER BY "at" {order}, id {order} {"" if limit is None else f"LIMIT {int(limit)}"}'
             )
-            return to_events(cursor.sql(query, params=values).to_arrow_table().cast(SCHEMA))
+            return to_events(cursor.sql(query).to_arrow_table().cast(SCHEMA))
         finally:
             cursor.close()
 
@@ -181,6 +176,46 @@ class Ledger:
         Logs whose writer lives are left alone. Two at once: one works, the other returns `busy`.
         """
         return compact(self.folder, self.manifest, objects=self.state.get("objects"), progress=progress)
+
+    def verify(self, *, progress: Progress = silent) -> Verified:
+        """Check everything: checksums, gaps, duplicates, columns, sums. Nothing is changed."""
+        return verify(self.folder, self.manifest, progress=progress)
+
+    def retain(self, *, days: int, dry_run: bool = False, progress: Progress = silent) -> Retained:
+        """Drop the days that are older than that many days; their monthly totals stay, in `summary()`."""
+        return retain(self.folder, self.manifest, days=days, dry_run=dry_run, progress=progress)
+
+    def reprice(
+        self,
+        catalog: Catalog,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        dry_run: bool = True,
+        progress: Progress = silent,
+    ) -> Repricing:
+        """Compare every event with what `catalog` says of it; unless `dry_run`, book the differences as corrections."""
+        report = Repricing()
+        found = corrections(
+            self.folder, self.snapshot(), catalog, report, now=utc_now(), since=since, until=until, progress=progress
+        )
+        if dry_run:
+            deque(found, maxlen=0)
+        else:
+            report.written = self.add(found, source=SOURCE).new
+        return report
+
+    def extract(
+        self,
+        file: Path,
+        form: Form,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        progress: Progress = silent,
+    ) -> int:
+        """Write the events of a span to a file, oldest first, money exact; return how many."""
+        return extract(self.folder, self.snapshot(), file, form, since=since, until=until, progress=progress)
 
     def archive_book(self, book: Book) -> None:
         """Keep a price book that events name, so that they can be explained when the package has moved on."""
@@ -200,9 +235,17 @@ class Ledger:
         One row an event, columns as `columns.SCHEMA`. Each thread has an engine connection of its own.
         """
         snapshot = self.snapshot()
+        return self._views().make(within(snapshot.parts, since, until), snapshot.tail)
+
+    def summary(self) -> "ibis.Table":
+        """Return the totals of retired days by month, as an Ibis table; columns as `retention.SUMMARY`."""
+        return self._views().make(self.manifest.parts("summary"), SUMMARY.empty_table(), SUMMARY)
+
+    def _views(self) -> "Views":
         if not hasattr(self._threads, "views"):
             self._threads.views = Views(self._engine.cursor(), self.folder)
-        return self._threads.views.make(within(snapshot.parts, since, until), snapshot.tail)
+        views: Views = self._threads.views
+        return views
 
 
 class Views:
@@ -211,17 +254,18 @@ class Views:
     def __init__(self, cursor: duckdb.DuckDBPyConnection, folder: Path) -> None:
         import ibis  # noqa: PLC0415  # takes half a second: only those who ask questions wait for it
 
-        self._operations = ibis.expr.operations
+        self._operations, self._schema_of = ibis.expr.operations, ibis.Schema.from_pyarrow
         self._cursor, self._folder, self._count = cursor, folder, 0
         self._backend = ibis.duckdb.from_connection(cursor)
-        self._schema = ibis.Schema.from_pyarrow(SCHEMA)
         self._kept: deque[tuple[str, Relation]] = deque()
 
-    def make(self, parts: Iterable[Part], tail: pa.Table) -> "ibis.Table":
+    def make(self, parts: Iterable[Part], tail: pa.Table, schema: pa.Schema = SCHEMA) -> "ibis.Table":
         """Make a view and return it as an Ibis table."""
         self._count += 1
         name = f"events_{self._count}"
-        relation = Relation(self._cursor, self._folder, parts, tail, name=f"of_{name}")
+        relation = Relation(
+            self._cursor, self._folder, parts, tail, columns=schema.names, schema=schema, name=f"of_{name}"
+        )
         self._cursor.execute(f"CREATE TEMP VIEW {name} AS {relation.sql}")
         self._kept.append((name, relation))
         if len(self._kept) > KEPT_VIEWS:
@@ -229,21 +273,8 @@ class Views:
             self._cursor.execute(f"DROP VIEW {old}")
             of_old.release()
         return self._operations.DatabaseTable(  # as backend.table() does, less a query for the columns
-            name, schema=self._schema, source=self._backend, namespace=self._operations.Namespace()
+            name, schema=self._schema_of(schema), source=self._backend, namespace=self._operations.Namespace()
         ).to_expr()
-
-
-def within(parts: Iterable[Part], since: datetime | None, until: datetime | None) -> list[Part]:
-    """Keep the parts that may hold events from `since` on and before `until`."""
-    return [
-        part
-        for part in parts
-        if (since is None or part.last >= since) and (until is None or part.first < until)
-    ]  # fmt: skip
-
-
-def _naive(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(tzinfo=None)
 
 
 def _chunks(events: Iterable[UsageEvent], size: int) -> Iterator[list[UsageEvent]]:
