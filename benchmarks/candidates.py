@@ -191,7 +191,7 @@ class Penstock(Candidate):
             folder / "penstock.log", {KEY_VARIABLE: "sk-upstream"}, _role,
         )  # fmt: skip
         self.processes.start()
-        self.processes.wait_for(self.port, "/healthz")
+        self.processes.wait_for(self.port, "/readyz")
 
 
 def usual() -> list[Candidate]:

@@ -39,7 +39,7 @@ def test_every_reply_is_right_and_the_bill_counts_each_of_them(python: bool, tmp
         plain = ask(how, upstream, stream=False)
         shown = ask(how, upstream, stream=True)
         hidden = ask(how, upstream, stream=True, usage=False)
-        upstream.pace(200, 500)
+        upstream.pace(200, 20_000)
         paced = ask(how, upstream, stream=True)
         slow = ask(how, upstream, stream=False, rate=50)
         large = ask(how, upstream, stream=False, prompt_bytes=400_000, check="marker")
@@ -47,8 +47,8 @@ def test_every_reply_is_right_and_the_bill_counts_each_of_them(python: bool, tmp
     runs = [plain, shown, hidden, paced, slow, large]
     assert [(run["errors"], run["wrong"], run["trouble"]) for run in runs] == [(0, 0, "")] * len(runs)
     assert all(run["done"] for run in runs)
-    assert slow["latency_p50_us"] >= 450
-    assert paced["latency_p50_us"] >= 15_000
+    assert slow["latency_p50_us"] >= 10_000
+    assert paced["latency_p50_us"] >= 10_000
     assert billed["requests"] == sum(run["done"] for run in runs)
     expected = sum(
         REPLIES[n % len(REPLIES)].usage["prompt_tokens"] for run in runs for n in range(int(str(run["done"])))
