@@ -54,6 +54,14 @@ class Repricing(Struct, kw_only=True):
     lost: int = 0
     """Events with a price that the catalog can no longer price: they keep what they have."""
 
+    @property
+    def difference(self) -> Decimal:
+        """What all corrections add."""
+        total = Decimal(0)
+        for row in self.models.values():
+            total = EXACT.add(total, row.difference)
+        return total
+
     def count(self, event: UsageEvent, old: Decimal | None, new: Decimal) -> None:
         """Add one changed event to its model's row."""
         row = self.models.setdefault(

@@ -5,13 +5,12 @@ import threading
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import duckdb
-import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Struct
 
 from penstock.errors import InputError
@@ -20,6 +19,7 @@ from penstock.ledger.compaction import Compacted, Progress, compact, silent
 from penstock.ledger.engine import Relation, between, connect, quoted
 from penstock.ledger.extract import Form, extract
 from penstock.ledger.log import list_logs
+from penstock.ledger.logfile import is_live
 from penstock.ledger.manifest import ConflictError, Manifest, Part, Writer
 from penstock.ledger.parts import Staging, staging
 from penstock.ledger.repricing import SOURCE, Repricing, corrections
@@ -28,6 +28,7 @@ from penstock.ledger.snapshot import Snapshot, take_snapshot, within
 from penstock.ledger.state import State
 from penstock.ledger.tail import Tails
 from penstock.ledger.verification import Verified, verify
+from penstock.ledger.views import Views
 from penstock.metering.event import UsageEvent, new_id, utc_now
 from penstock.pricing.book import Book
 from penstock.pricing.catalog import Catalog
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 CHUNK = 50_000
 """Events turned into Arrow at a time."""
 TRIES = 5
-KEPT_VIEWS = 32
-"""Tables of `Ledger.table()` that stay usable in a thread; the 33rd call ends the first one."""
 
 
 class Added(Struct, frozen=True):
@@ -47,6 +46,26 @@ class Added(Struct, frozen=True):
 
     new: int
     duplicates: int
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """What a ledger holds, without reading it all."""
+
+    folder: Path
+    events: int
+    first: datetime | None
+    last: datetime | None
+    parts: int
+    parts_events: int
+    parts_bytes: int
+    remote_parts: int
+    logs_events: int
+    live_logs: int
+    closed_logs: int
+    imports: int
+    torn: int
+    objects: str
+    retired_before: str
 
 
 class Ledger:
@@ -170,6 +189,24 @@ class Ledger:
         finally:
             cursor.close()
 
+    def status(self) -> Status:
+        """Say what is there."""
+        snapshot = self.snapshot()
+        parts, tail = snapshot.parts, snapshot.tail
+        logs = [is_live(log) for log in list_logs(self.folder)]
+        span = pc.min_max(tail.column("at")).as_py()
+        times = [part.first for part in parts] + [part.last for part in parts]
+        times += [at.replace(tzinfo=UTC) for at in span.values() if at]
+        booked = sum(part.rows for part in parts)
+        return Status(
+            folder=self.folder, events=booked + tail.num_rows, first=min(times, default=None),
+            last=max(times, default=None), parts=len(parts), parts_events=booked,
+            parts_bytes=sum(part.bytes for part in parts), remote_parts=sum(bool(part.remote) for part in parts),
+            logs_events=tail.num_rows, live_logs=sum(logs), closed_logs=len(logs) - sum(logs),
+            imports=len(self.state.imports()), torn=len(list((self.folder / "torn").glob("*"))),
+            objects=self.state.get("objects"), retired_before=self.state.get(RETIRED),
+        )  # fmt: skip
+
     def compact(self, *, progress: Progress = silent) -> Compacted:
         """Turn finished logs into parts, merge small parts, move old ones to object storage, delete leftovers.
 
@@ -241,40 +278,11 @@ class Ledger:
         """Return the totals of retired days by month, as an Ibis table; columns as `retention.SUMMARY`."""
         return self._views().make(self.manifest.parts("summary"), SUMMARY.empty_table(), SUMMARY)
 
-    def _views(self) -> "Views":
+    def _views(self) -> Views:
         if not hasattr(self._threads, "views"):
             self._threads.views = Views(self._engine.cursor(), self.folder)
         views: Views = self._threads.views
         return views
-
-
-class Views:
-    """The tables that one thread asked for: views over parts and tail, the youngest of which are kept."""
-
-    def __init__(self, cursor: duckdb.DuckDBPyConnection, folder: Path) -> None:
-        import ibis  # noqa: PLC0415  # takes half a second: only those who ask questions wait for it
-
-        self._operations, self._schema_of = ibis.expr.operations, ibis.Schema.from_pyarrow
-        self._cursor, self._folder, self._count = cursor, folder, 0
-        self._backend = ibis.duckdb.from_connection(cursor)
-        self._kept: deque[tuple[str, Relation]] = deque()
-
-    def make(self, parts: Iterable[Part], tail: pa.Table, schema: pa.Schema = SCHEMA) -> "ibis.Table":
-        """Make a view and return it as an Ibis table."""
-        self._count += 1
-        name = f"events_{self._count}"
-        relation = Relation(
-            self._cursor, self._folder, parts, tail, columns=schema.names, schema=schema, name=f"of_{name}"
-        )
-        self._cursor.execute(f"CREATE TEMP VIEW {name} AS {relation.sql}")
-        self._kept.append((name, relation))
-        if len(self._kept) > KEPT_VIEWS:
-            old, of_old = self._kept.popleft()
-            self._cursor.execute(f"DROP VIEW {old}")
-            of_old.release()
-        return self._operations.DatabaseTable(  # as backend.table() does, less a query for the columns
-            name, schema=self._schema_of(schema), source=self._backend, namespace=self._operations.Namespace()
-        ).to_expr()
 
 
 def _chunks(events: Iterable[UsageEvent], size: int) -> Iterator[list[UsageEvent]]:
