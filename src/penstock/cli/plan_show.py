@@ -6,13 +6,18 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from rich.table import Table
+
 from penstock.cli.options import console, table
 from penstock.planning.answer import Answer, Correction
 from penstock.planning.prices import PriceUsed
 from penstock.planning.quantity import Unit, money, percent, units
 from penstock.planning.sensitivity import Swing
 
-LONGEST_TABLE = 30
+ROOM = 120
+"""Columns, where nobody says how many there are."""
+
+LONGEST_TABLE = 60
 """Rows shown of one list; `--json` has all of them."""
 
 
@@ -42,7 +47,9 @@ ACRONYMS = {
 
 
 def show(answer: Answer) -> None:
-    """Print the answer."""
+    """Print the answer; what is not a terminal (a pipe, a file) has room."""
+    if not console.is_terminal:
+        console.width = max(console.width, ROOM)
     console.print(f"[bold]{answer.answer}[/bold]")
     _figures(answer)
     for field in _own(answer):
@@ -54,6 +61,12 @@ def show(answer: Answer) -> None:
     _lines("Assumptions", answer.assumptions)
     _prices(answer.prices)
     _corrections(answer.corrections)
+
+
+def _print(grid: Table) -> None:
+    """Print a table after an empty line."""
+    console.print()
+    console.print(grid)
 
 
 def title(name: str) -> str:
@@ -101,8 +114,7 @@ def _figures(answer: Answer) -> None:
         if value not in ("", None):
             grid.add_row(title(name), written(value, known.get(name)))
     if grid.row_count:
-        console.print()
-        console.print(grid)
+        _print(grid)
 
 
 def _rows(heading: str, rows: Sequence[Any]) -> None:
@@ -115,11 +127,11 @@ def _rows(heading: str, rows: Sequence[Any]) -> None:
         return
     numbers = tuple(title(name) for name in names if isinstance(getattr(rows[0], name), Decimal | int))
     grid = table(*map(title, names), title=heading, numbers=numbers)
-    grid.columns[0].no_wrap = True
+    for column, name in zip(grid.columns, names, strict=True):
+        column.no_wrap = name == names[0] or title(name) in numbers
     for row in rows[:LONGEST_TABLE]:
         grid.add_row(*(written(getattr(row, name), known.get(name)) for name in names))
-    console.print()
-    console.print(grid)
+    _print(grid)
     if len(rows) > LONGEST_TABLE:
         console.print(f"... and {len(rows) - LONGEST_TABLE} more; --json has all of them.")
 
@@ -131,8 +143,7 @@ def _turned(heading: str, names: Sequence[str], rows: Sequence[Any], known: dict
     grid = table("", *heads, title=heading, numbers=tuple(heads))
     for name in others:
         grid.add_row(title(name), *(written(getattr(row, name), known.get(name)) for row in rows))
-    console.print()
-    console.print(grid)
+    _print(grid)
 
 
 def _lines(heading: str, lines: Sequence[str]) -> None:
@@ -150,8 +161,7 @@ def _sensitivity(swings: Sequence[Swing]) -> None:
     )
     for swing in swings[:5]:
         grid.add_row(title(swing.input), money(swing.low), money(swing.high))
-    console.print()
-    console.print(grid)
+    _print(grid)
 
 
 def _corrections(corrections: Sequence[Correction]) -> None:
@@ -160,8 +170,7 @@ def _corrections(corrections: Sequence[Correction]) -> None:
     grid = table("Section", "The guide says", "Computed", "Why", title="Where the guide says something else")
     for each in corrections:
         grid.add_row(each.section, each.says, each.computed, each.why)
-    console.print()
-    console.print(grid)
+    _print(grid)
 
 
 def _prices(prices: Sequence[PriceUsed]) -> None:
@@ -171,5 +180,4 @@ def _prices(prices: Sequence[PriceUsed]) -> None:
     for price in prices:
         since = "" if price.valid_from == date(1970, 1, 1) else str(price.valid_from)
         grid.add_row(price.id, since, str(price.read or "-"), price.source)
-    console.print()
-    console.print(grid)
+    _print(grid)

@@ -1,11 +1,13 @@
 """The prices of a plan: a catalog asked at one instant, and the rows that the answer rests on."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Literal
+
+import msgspec
 
 from penstock.errors import PlanError
 from penstock.pricing.book import PriceKey, PriceRow
@@ -79,7 +81,8 @@ class Prices:
             region=region,
             mode=mode,
         )
-        return self.catalog.row(key, self.at, input_tokens)
+        rows = self.catalog.rows(key, self.at, input_tokens)
+        return _with_cached_price(rows[0], rows[1:]) if rows else None
 
     def row(
         self,
@@ -125,6 +128,19 @@ class Prices:
         if near:
             return f"; did you mean {', '.join(near)}?"
         return "; `penstock prices list` names all of them"
+
+
+def _with_cached_price(row: PriceRow, hidden: Sequence[PriceRow]) -> PriceRow:
+    """Give a scenario's row the cached prices of the list under it, where both charge the same for input."""
+    if "cache_read" in row.rates:
+        return row
+    for other in hidden:
+        cached = {name: other.rates[name] for name in ("cache_read", "cache_write") if name in other.rates}
+        if "cache_read" in cached and other.rates.get("input") == row.rates.get("input"):
+            return msgspec.structs.replace(
+                row, rates={**row.rates, **cached}, source=f"{row.source}; cached price: {other.id}"
+            )
+    return row
 
 
 def rate(row: PriceRow, unit: str) -> Decimal:
