@@ -50,7 +50,7 @@ class House:
             | {
                 "bar": charts.bar,
                 "is_sandbox": self.is_sandbox,
-                "is_web": is_web,
+                "web_part": web_part,
                 "pages": PAGES,
                 "sandbox": bool(info.get("sandbox")),
                 "states": words.STATES,
@@ -82,9 +82,10 @@ def static(name: str) -> str:
     return f"/static/{name}?v={__version__}"
 
 
-def is_web(source: str) -> bool:
-    """Say whether a price's source can be linked to."""
-    return source.startswith("https://") and not any(sign.isspace() for sign in source)
+def web_part(source: str) -> tuple[str, str]:
+    """Split a price's source into words and the web address that it ends in, if it does."""
+    words_, mark, address = source.partition("https://")
+    return (words_, mark + address) if address and not any(sign.isspace() for sign in address) else (source, "")
 
 
 def checked(fields: dict[str, str], known: tuple[str, ...]) -> dict[str, str]:

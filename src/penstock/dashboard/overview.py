@@ -134,8 +134,9 @@ def _series(rows: Sequence[SpendRow], days: Sequence[date]) -> list[Series]:
 def _group(title: str, names: tuple[str, ...], beside: str, found: Sequence[SpendRow], first: date) -> Group:
     rows = found[:SHOWN]
     return Group(
-        title=title, names=names, beside=beside, rows=rows, more=len(found) - len(rows), whole=add(row.cost for row in found),
-        places=places_for(row.cost for row in rows), csv=_csv(",".join(filter(None, (*names, beside))), first),
+        title=title, names=names, beside=beside, rows=rows, more=len(found) - len(rows),
+        whole=add(row.cost for row in found), places=places_for(row.cost for row in rows),
+        csv=_csv(",".join(filter(None, (*names, beside))), first),
     )  # fmt: skip
 
 

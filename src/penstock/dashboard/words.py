@@ -129,7 +129,7 @@ def link(path: str, fields: dict[str, str], **changes: str) -> str:
 
 
 PUBLIC = (
-    "aligned", "duration", "exact", "iso", "link", "money", "per_million", "rate", "request_path", "share", "short", "stamp",
-    "unit_name",
+    "aligned", "duration", "exact", "iso", "link", "money", "per_million", "rate", "request_path", "share", "short",
+    "stamp", "unit_name",
 )  # fmt: skip
 """What templates may call."""
