@@ -65,6 +65,20 @@ def test_an_event_that_a_correction_priced_is_no_longer_unpriced():
     }
 
 
+def test_an_event_has_the_state_of_its_newest_correction():
+    old = event(cost=Decimal(2))
+    events = [
+        old,
+        correction(old, Decimal(-2), price_state="flat_rate", recorded_at=MARCH + timedelta(days=1)),
+        correction(old, Decimal(1), price_state="priced", recorded_at=MARCH),
+    ]
+    found = spend(table(events), by=["price_state"])
+    assert {row.group["price_state"]: (row.events, row.cost) for row in found.rows} == {
+        "flat_rate": (1, Decimal(0)),
+        "priced": (0, Decimal(1)),
+    }
+
+
 def test_a_correction_outside_the_period_still_settles_the_event_inside():
     late = event(cost=None)
     events = [late, correction(late, Decimal("0.25"), at=MARCH + timedelta(days=40))]

@@ -30,8 +30,8 @@ GRAINS: dict[str, tuple[str, str]] = {
 TAG = "tag:"
 COUNTS = ("events", "requests", "input_tokens", "cached_tokens", "output_tokens", "unpriced_events")
 NEEDED = (
-    "id", "at", "corrects", "provider", "model", "price_state", "price_row", "cost", "requests", "input_tokens",
-    "output_tokens", "cache_read", "cache_read_audio", "cache_read_image",
+    "id", "at", "recorded_at", "corrects", "provider", "model", "price_state", "price_row", "cost", "requests",
+    "input_tokens", "output_tokens", "cache_read", "cache_read_audio", "cache_read_image",
 )  # fmt: skip
 """Columns of every answer; what a query does not name costs time to compile and to read."""
 
@@ -193,14 +193,13 @@ def _naive(at: datetime) -> Any:
 def with_effective_state(table: Any) -> Any:
     """Give each event the price state that it has after corrections: one that was priced later is not unpriced."""
     found = table.filter((_.corrects != "") & (_.price_state != "unpriced"))
-    corrections = found.group_by(corrected=found.corrects).aggregate(corrected_state=found.price_state.max())
+    newest = found.price_state.argmax(found.recorded_at)
+    corrections = found.group_by(corrected=found.corrects).aggregate(corrected_state=newest)
     joined = table.left_join(corrections, table.id == corrections.corrected)
-    open_ = (joined.price_state == "unpriced") & (joined.corrects == "")
-    return joined.mutate(
-        price_state=ibis.ifelse(open_ & joined.corrected_state.notnull(), joined.corrected_state, joined.price_state),
-        is_unpriced=open_ & joined.corrected_state.isnull(),
-        is_event=joined.corrects == "",
-    ).drop("corrected", "corrected_state")
+    state = joined.corrected_state.fill_null(joined.price_state)
+    is_event = joined.corrects == ""
+    effective = joined.mutate(price_state=state, is_unpriced=is_event & (state == "unpriced"), is_event=is_event)
+    return effective.drop("corrected", "corrected_state")
 
 
 def _span(events: Any, since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
