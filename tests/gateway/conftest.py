@@ -60,7 +60,9 @@ class Server:
     def _wait(self) -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.log.read_text()
+            said = self.log.read_text()
+            assert self.process.poll() is None, said
+            assert "Traceback" not in said, said
             if b"Penstock is ready" in self.log.read_bytes():
                 return
             time.sleep(0.05)

@@ -45,9 +45,11 @@ def found(server, headers: dict) -> dict:
     for _ in range(200):
         try:
             found = server.get(f"/api/requests/{headers['x-penstock-request-id']}")
-            return found | {"attempts": [one["event"] for one in found["events"]]}
+            if len(found["events"]) == headers["x-penstock-decision"].count("#"):
+                return found | {"attempts": [one["event"] for one in found["events"]]}
         except OSError:
-            time.sleep(0.05)
+            pass  # nothing of it yet
+        time.sleep(0.05)
     raise AssertionError("the request never reached the ledger")
 
 

@@ -146,16 +146,16 @@ def test_azure_openai_by_its_own_paths(server):
 
 def test_messages_streamed_and_not(claude, server):
     raw = claude.messages.with_raw_response.create(
-        model="claude-sonnet-4-5", max_tokens=200, messages=[{"role": "user", "content": "Hello"}],
+        model="claude-sonnet-5", max_tokens=200, messages=[{"role": "user", "content": "Hello"}],
         metadata={"user_id": "grace"},
     )  # fmt: skip
     answer = raw.parse()
     assert answer.content[0].text
-    cost = answer.usage.input_tokens * Decimal("0.000003") + answer.usage.output_tokens * Decimal("0.000015")
+    cost = answer.usage.input_tokens * Decimal("0.000002") + answer.usage.output_tokens * Decimal("0.00001")
     assert Decimal(raw.headers["x-penstock-cost"]) == cost
     assert event_of(server, raw.headers["x-penstock-request-id"])["user"] == "grace"
     with claude.messages.stream(
-        model="claude-sonnet-4-5", max_tokens=200, messages=[{"role": "user", "content": "Hello"}]
+        model="claude-sonnet-5", max_tokens=200, messages=[{"role": "user", "content": "Hello"}]
     ) as stream:
         assert "".join(stream.text_stream)
         assert stream.get_final_message().usage.output_tokens > 0
@@ -163,7 +163,7 @@ def test_messages_streamed_and_not(claude, server):
 
 def test_tokens_are_counted_for_nothing(claude):
     counted = claude.messages.count_tokens(
-        model="claude-sonnet-4-5", messages=[{"role": "user", "content": "How many tokens is this?"}]
+        model="claude-sonnet-5", messages=[{"role": "user", "content": "How many tokens is this?"}]
     )
     assert counted.input_tokens > 0
 

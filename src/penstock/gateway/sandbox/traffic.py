@@ -70,7 +70,7 @@ WORKLOADS = (
     ),
     Workload(
         team="platform", app="reviewer", feature="pull-request", endpoint=MESSAGES, provider="anthropic",
-        model="claude-sonnet-4-5", served="claude-sonnet-4-5-20250929", per_day=70, input=9400, output=900,
+        model="claude-sonnet-5", served="claude-sonnet-5", per_day=70, input=9400, output=900,
         cached=0.6, stream=True, growth=0.2, system="Review the change. Name only what matters.",
         prompts=("Review: rename the queue and move its tests.", "Review: retry on 429 with jitter."),
     ),
