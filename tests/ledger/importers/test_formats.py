@@ -2,7 +2,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.ledger.importers.reading import DATA, read
 
@@ -19,6 +19,7 @@ REJECT_CODES = (
 
 
 @pytest.mark.parametrize("name", FORMATS)
+@settings(max_examples=40, deadline=None)
 @given(sample=st.sampled_from(SAMPLES), data=st.data())
 def test_no_damage_to_a_file_is_more_than_rejected_rows_or_a_sentence(name, sample, data):
     """Bytes changed, cut out or put in: what is read is sound, what is not is named."""
