@@ -25,7 +25,7 @@ from penstock.errors import InputError, PenstockError
 from penstock.gateway.booking import Booking
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.providers import Destination
-from penstock.gateway.supervisor import Child, Supervisor, python
+from penstock.gateway.supervisor import WRONG_INPUT, Child, Supervisor, python
 from penstock.gateway.worker import Door, listening_socket, serve
 from penstock.ledger.log import LogWriter
 from penstock.policies.deployments import Provider
@@ -94,14 +94,18 @@ def run_server(settings: Settings, *, ready: Callable[[str], None], say: Callabl
             f"Cannot listen on {server.host}:{server.port}: {error.strerror}. "
             "Choose another with --port, or stop what is using it."
         ) from None
-    with ledger_for(settings) as ledger:  # made or upgraded once, before several processes meet there
-        keep_books(settings, ledger)
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The ledger's folder {settings.data} cannot be made: {error.strerror}.") from None
     with tempfile.TemporaryDirectory(prefix="penstock-") as run_name:
         run = Path(run_name)
         file = run / "settings.json"
         file.write_bytes(msgspec.json.encode(settings))
         supervisor = Supervisor(_children(settings, run, file), grace_seconds=server.drain_seconds, say=say)
         asyncio.run(_supervise(supervisor, settings, ready))
+        if supervisor.hopeless:
+            raise InputError("The server has stopped; what is written above says why.")
 
 
 async def _supervise(supervisor: Supervisor, settings: Settings, ready: Callable[[str], None]) -> None:
@@ -201,12 +205,14 @@ def run_control(settings: Settings, run: Path) -> None:
 
     from penstock.dashboard.app import make_app
 
+    with ledger_for(settings) as ledger:
+        catalog = keep_books(settings, ledger)
     stop = threading.Event()
     compactor = threading.Thread(target=_compact_now_and_then, args=(settings, stop), name="compactor")
     compactor.start()
     try:
         info = {"sandbox": any(provider.kind == "sandbox" for provider in settings.providers)}
-        app = make_app(settings.data, catalog=catalog_for(settings), info=info)
+        app = make_app(settings.data, catalog=catalog, info=info)
         uvicorn.run(app, uds=str(run / "control.sock"), log_level="warning", access_log=False, lifespan="on")
     finally:
         stop.set()
@@ -237,15 +243,20 @@ def main() -> None:
     run = Path(run_name)
     parent = os.getppid()
     threading.Thread(target=_follow, args=(parent,), daemon=True, name="follow-parent").start()
-    if role == "control":
-        run_control(settings, run)
-    elif role == "sandbox":
-        run_sandbox(settings, run)
-    else:
-        run_worker(settings, run, role)
+    code = 0
+    try:
+        if role == "control":
+            run_control(settings, run)
+        elif role == "sandbox":
+            run_sandbox(settings, run)
+        else:
+            run_worker(settings, run, role)
+    except PenstockError as error:
+        print(f"penstock: {error}", file=sys.stderr)  # noqa: T201  # the parent's terminal is where people read
+        code = WRONG_INPUT if isinstance(error, InputError) else 1
     # All is written and closed; DuckDB's binding would only complain of objects that outlive the interpreter.
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 def _follow(parent: int) -> None:

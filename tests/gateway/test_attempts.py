@@ -126,6 +126,8 @@ def test_a_stream_that_breaks_is_broken_for_the_client_too_and_what_came_is_coun
     reply = connection.getresponse()
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
         reply.read()
+    reply.close()
+    connection.close()
     attempt = found(server, dict(reply.headers))["attempts"][0]
     assert (attempt["outcome"], attempt["error"], attempt["usage_source"]) == ("error", "connection", "counted")
     assert attempt["usage"]["output"] == 2

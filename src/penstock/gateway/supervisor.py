@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
+WRONG_INPUT = 2
+"""Exit code of a child that has said in a sentence why it cannot start."""
 RESTART_SECONDS = 0.5
 LONGEST_RESTART_SECONDS = 30.0
 
@@ -28,6 +30,8 @@ class Supervisor:
         self._say = say
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._stop = asyncio.Event()
+        self.hopeless = False
+        """A child has said that what it was given cannot be used: starting it again would not help."""
 
     def stop(self) -> None:
         """Begin the end."""
@@ -53,6 +57,10 @@ class Supervisor:
             process = await asyncio.create_subprocess_exec(*child.command, start_new_session=True)
             self._running[child.name] = process
             code = await process.wait()
+            if code == WRONG_INPUT:
+                self.hopeless = True
+                self.stop()
+                return
             lived = asyncio.get_running_loop().time() - started
             pause = RESTART_SECONDS if lived > LONGEST_RESTART_SECONDS else min(pause * 2, LONGEST_RESTART_SECONDS)
             self._say(f"{child.name} ended with code {code}; it is started again in {pause:g} s")
