@@ -1,6 +1,7 @@
 """A worker is killed under load: what was acknowledged stays, what was torn is set aside, and service goes on."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -18,6 +19,9 @@ async def one_call(port: int, body: str) -> str | None:
     """Return the request's id once its reply has ended as it should; None if it did not."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return None
+    try:
         writer.write(
             f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
         )
@@ -27,10 +31,13 @@ async def one_call(port: int, body: str) -> str | None:
             await reader.readexactly(int(fields[b"content-length"]))
         else:
             await reader.readuntil(b"\r\n0\r\n\r\n")
-        writer.close()
         return fields[b"x-penstock-request-id"].decode() if b" 200 " in head.split(b"\r\n")[0] else None
     except (OSError, asyncio.IncompleteReadError):
         return None
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 async def under_fire(server, seconds: float, kills: int) -> list[str]:

@@ -1,6 +1,7 @@
 """Ten thousand mixed calls: what the ledger adds up to is what the provider says it billed, to the last digit."""
 
 import asyncio
+import contextlib
 import json
 import random
 import time
@@ -108,6 +109,8 @@ async def call(server, path: str, body: dict, mishap: str, leaves: int | None) -
         return answer.split(b" ", 2)[1].decode()
     finally:
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 async def run(server) -> Counter:
