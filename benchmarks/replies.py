@@ -18,6 +18,7 @@ STREAM_CHUNKS = 100
 MODEL, SERVED = "gpt-4o-mini", "gpt-4o-mini-2024-07-18"
 INPUT_PRICE, CACHED_PRICE, OUTPUT_PRICE = Decimal("0.15"), Decimal("0.075"), Decimal("0.60")
 """Dollars for a million tokens, and the price that the gateway under test is told to use."""
+DONE = b"data: [DONE]\n\n"
 _PROSE = (
     "the gate meters the water and holds it back so that no field floods and none runs dry while the mill turns on "
 )
@@ -48,10 +49,10 @@ class Reply:
         """Closes the answer's text."""
         return f"end-of-answer-{self.seed}"
 
-    def _frame(self, kind: str, choices: list[dict[str, Any]], usage: dict[str, Any] | None) -> bytes:
+    def _frame(self, kind: str, choices: list[dict[str, Any]], **usage: dict[str, Any] | None) -> bytes:
         return _dump({
             "id": f"chatcmpl-Bq{self.seed}GateMetersWater00", "object": kind, "created": 1_790_000_000,
-            "model": SERVED, "choices": choices, "usage": usage,
+            "model": SERVED, "choices": choices, **usage,
             "service_tier": "default", "system_fingerprint": "fp_34a54ae93c",
         })  # fmt: skip
 
@@ -61,31 +62,33 @@ class Reply:
         text = (_PROSE * 6)[: 550 + self.seed % 7] + " " + self.marker
         message = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-        return self._frame("chat.completion", [choice], self.usage)
+        return self._frame("chat.completion", [choice], usage=self.usage)
 
-    def _event(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return b"data: " + self._frame("chat.completion.chunk", [choice], None) + b"\n\n"
-
-    @cached_property
-    def events(self) -> list[bytes]:
-        """The events of a stream: the chunks, the one with usage, [DONE]."""
+    def _events(self, **usage: None) -> list[bytes]:
         words = (_PROSE * 5).split()
         texts = [f" {words[n % len(words)]}" for n in range(STREAM_CHUNKS - 3)]
-        return [
-            self._event({"role": "assistant", "content": "", "refusal": None}),
-            *(self._event({"content": text}) for text in texts),
-            self._event({"content": f" {self.marker}"}),
-            self._event({}, "stop"),
-            b"data: " + self._frame("chat.completion.chunk", [], self.usage) + b"\n\n",
-            b"data: [DONE]\n\n",
+        deltas = [{"role": "assistant", "content": "", "refusal": None}, *({"content": text} for text in texts)]
+        choices = [
+            {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
+            for delta in (*deltas, {"content": f" {self.marker}"})
         ]
+        choices.append({"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"})
+        return [b"data: " + self._frame("chat.completion.chunk", [choice], **usage) + b"\n\n" for choice in choices]
+
+    @cached_property
+    def asked(self) -> list[bytes]:
+        """The events of a stream whose client asked for usage: `"usage":null` in each chunk, then one with usage."""
+        last = b"data: " + self._frame("chat.completion.chunk", [], usage=self.usage) + b"\n\n"
+        return [*self._events(usage=None), last, DONE]
+
+    @cached_property
+    def unasked(self) -> list[bytes]:
+        """The events where it did not: no word of usage. The empty one stands where usage would."""
+        return [*self._events(), b"", DONE]
 
     def body(self, *, stream: bool, usage: bool) -> bytes:
         """What a client must receive."""
-        if not stream:
-            return self.plain
-        return b"".join(self.events if usage else [*self.events[:-2], self.events[-1]])
+        return b"".join(self.asked if usage else self.unasked) if stream else self.plain
 
 
 REPLIES = tuple(Reply(seed) for seed in range(FIRST_SEED, FIRST_SEED + SEEDS))
@@ -93,9 +96,9 @@ REPLIES = tuple(Reply(seed) for seed in range(FIRST_SEED, FIRST_SEED + SEEDS))
 
 def write_replies(file: Path, replies: tuple[Reply, ...] = REPLIES) -> None:
     """Write the replies for the programs in C; `wire/wire.h` states the layout."""
-    parts = [b"PSB1", struct.pack("<II", len(replies), len(replies[0].events))]
+    parts = [b"PSB1", struct.pack("<II", len(replies), len(replies[0].asked))]
     for reply in replies:
-        for body in (reply.plain, *reply.events):
+        for body in (reply.plain, *reply.unasked, *reply.asked):
             parts += [struct.pack("<I", len(body)), body]
     file.write_bytes(b"".join(parts))
 

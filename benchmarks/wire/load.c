@@ -232,8 +232,7 @@ static void expect(void) {
             continue;
         }
         for (uint32_t e = 0; e < replies.events; e++) {
-            struct bytes event = replies.event[s * replies.events + e];
-            if (e == replies.events - 2 && !usage) continue;
+            struct bytes event = replies.event[(s * 2 + usage) * replies.events + e];
             expected[s].at = realloc(expected[s].at, expected[s].length + event.length);
             memcpy(expected[s].at + expected[s].length, event.at, event.length);
             expected[s].length += event.length;
@@ -252,7 +251,7 @@ int main(int count, char **arguments) {
         if (!strcmp(key, "port")) port = atoi(value);
         else if (!strcmp(key, "replies")) replies = read_replies(value);
         else if (!strcmp(key, "stream")) stream = atoi(value);
-        else if (!strcmp(key, "usage")) usage = atoi(value);
+        else if (!strcmp(key, "usage")) usage = atoi(value) != 0;
         else if (!strcmp(key, "check")) by_marker = !strcmp(value, "marker");
         else if (!strcmp(key, "connections")) connections = atoi(value);
         else if (!strcmp(key, "seconds")) seconds = atof(value);

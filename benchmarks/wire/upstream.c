@@ -40,27 +40,24 @@ static struct bytes printed(const char *head, struct bytes body, const char *tai
 static void compose(void) {
     char head[256];
     answers = calloc(replies.seeds, sizeof *answers);
-    frames = calloc((size_t)replies.seeds * replies.events, sizeof *frames);
+    frames = calloc((size_t)replies.seeds * 2 * replies.events, sizeof *frames);
     bursts = calloc((size_t)replies.seeds * 2, sizeof *bursts);
     for (uint32_t s = 0; s < replies.seeds; s++) {
         snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_bench\r\n"
                  "openai-processing-ms: 1\r\ncontent-length: %zu\r\n\r\n", replies.plain[s].length);
         answers[s] = printed(head, replies.plain[s], "");
-        for (uint32_t e = s * replies.events; e < (s + 1) * replies.events; e++) {
+    }
+    for (uint32_t kind = 0; kind < replies.seeds * 2; kind++) {
+        struct bytes burst = printed("", stream_head, "");
+        for (uint32_t e = kind * replies.events; e < (kind + 1) * replies.events; e++) {
+            if (!replies.event[e].length) continue;
             snprintf(head, sizeof head, "%zx\r\n", replies.event[e].length);
             frames[e] = printed(head, replies.event[e], (e + 1) % replies.events ? "\r\n" : "\r\n0\r\n\r\n");
+            burst.at = realloc(burst.at, burst.length + frames[e].length);
+            memcpy(burst.at + burst.length, frames[e].at, frames[e].length);
+            burst.length += frames[e].length;
         }
-        for (int usage = 0; usage < 2; usage++) {
-            struct bytes burst = printed("", stream_head, "");
-            for (uint32_t e = 0; e < replies.events; e++) {
-                struct bytes frame = frames[s * replies.events + e];
-                if (e == replies.events - 2 && !usage) continue;
-                burst.at = realloc(burst.at, burst.length + frame.length);
-                memcpy(burst.at + burst.length, frame.at, frame.length);
-                burst.length += frame.length;
-            }
-            bursts[s * 2 + usage] = burst;
-        }
+        bursts[kind] = burst;
     }
 }
 
@@ -92,7 +89,7 @@ static long number_after(const char *text, size_t length, const char *name) {
 }
 
 static void book(struct connection *c) {
-    struct bytes said = c->stream ? replies.event[(c->seed + 1) * replies.events - 2] : replies.plain[c->seed];
+    struct bytes said = c->stream ? replies.event[(c->seed * 2 + 2) * replies.events - 2] : replies.plain[c->seed];
     bill.requests++;
     bill.streams += c->stream;
     bill.prompt += number_after(said.at, said.length, "\"prompt_tokens\":");
@@ -115,14 +112,13 @@ static int advance(int fd, int64_t now) {
             if (!push(fd, stream_head)) return 0;
             continue;
         }
-        if (c->next == (int)replies.events - 2 && !c->usage) c->next++;
-        int event = c->seed * replies.events + c->next++;
+        int event = (c->seed * 2 + c->usage) * replies.events + c->next++;
         if (c->next == (int)replies.events) {
             c->busy = 0;
             book(c);
         }
         if (c->next < (int)replies.events - 2) c->due += stream_pace; /* the last ones come together */
-        if (!push(fd, frames[event])) return 0;
+        if (frames[event].length && !push(fd, frames[event])) return 0;
     }
     return 1;
 }

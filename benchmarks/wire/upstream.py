@@ -9,7 +9,7 @@ from typing import Any
 import httptools
 import uvloop
 
-from benchmarks.replies import FIRST_SEED, REPLIES
+from benchmarks.replies import FIRST_SEED, REPLIES, STREAM_CHUNKS
 
 BILL = dict.fromkeys(("requests", "streams", "prompt_tokens", "cached_tokens", "completion_tokens"), 0)
 PACE = {"stream": 0.0, "answer": 0.0}
@@ -61,9 +61,8 @@ class Connection(asyncio.Protocol):
                 reply.plain, reply.usage
             )
             return
-        events = reply.events
-        if not document.get("stream_options", {}).get("include_usage"):
-            events = [*events[:-2], events[-1]]
+        asked = document.get("stream_options", {}).get("include_usage")
+        events = [event for event in (reply.asked if asked else reply.unasked) if event]
         self.transport.write(STREAM_HEAD)
         self._go_on(events, 0, reply.usage, loop.time())
 
@@ -80,8 +79,7 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self, events: list[bytes], at: int, usage: dict[str, Any], due: float) -> None:
         """Send the next event, or all at once where there is no pace; those behind the content come together."""
-        content = len(REPLIES[0].events) - 2
-        if PACE["stream"] and at + 1 < content:
+        if PACE["stream"] and at + 1 < STREAM_CHUNKS:
             self.transport.write(_chunk(events[at]))
             due += PACE["stream"]
             asyncio.get_running_loop().call_at(due, self._go_on, events, at + 1, usage, due)

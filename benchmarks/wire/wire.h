@@ -1,9 +1,10 @@
 /* What the fake upstream and the load client share: the replies, the clock, and non-blocking sockets on loopback.
 
    The replies come from a file that `benchmarks/replies.py` writes, so that both sides know every byte of every reply:
-   magic "PSB1", u32 seeds, u32 events; then for each seed: a plain answer, then its events, each as u32 length + bytes.
-   The last two events are the one with usage and [DONE]. Numbers are little-endian. A request names its seed (three
-   digits, from FIRST_SEED on), and so which of the replies it must get back. */
+   magic "PSB1", u32 seeds, u32 events; then for each seed: a plain answer, its events where usage was not asked for, and
+   its events where it was; each as u32 length + bytes. The last two events are the one with usage (empty, and not sent,
+   where it was not asked for) and [DONE]. Numbers are little-endian. A request names its seed (three digits, from
+   FIRST_SEED on), and so which of the replies it must get back. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -31,7 +32,7 @@ struct bytes {
 struct replies {
     uint32_t seeds, events;
     struct bytes *plain; /* [seed] */
-    struct bytes *event; /* [seed * events + i] */
+    struct bytes *event; /* [(seed * 2 + usage) * events + i] */
 };
 
 static void fail(const char *what) {
@@ -60,10 +61,10 @@ static struct replies read_replies(const char *path) {
     if (read_number(file) != 0x31425350) fail("not a file of replies");
     struct replies r = {.seeds = read_number(file), .events = read_number(file)};
     r.plain = calloc(r.seeds, sizeof *r.plain);
-    r.event = calloc((size_t)r.seeds * r.events, sizeof *r.event);
+    r.event = calloc((size_t)r.seeds * 2 * r.events, sizeof *r.event);
     for (uint32_t s = 0; s < r.seeds; s++) {
         r.plain[s] = read_bytes(file);
-        for (uint32_t e = 0; e < r.events; e++) r.event[s * r.events + e] = read_bytes(file);
+        for (uint32_t e = 0; e < 2 * r.events; e++) r.event[s * 2 * r.events + e] = read_bytes(file);
     }
     fclose(file);
     return r;

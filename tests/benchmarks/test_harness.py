@@ -61,16 +61,15 @@ def altered(change: Callable[[bytes], bytes]) -> tuple[Reply, ...]:
     others = tuple(Reply(reply.seed) for reply in REPLIES)
     for reply in others:
         reply.__dict__["plain"] = change(reply.plain)
-        reply.__dict__["events"] = [change(event) for event in reply.events]
+        reply.__dict__["asked"] = [change(event) for event in reply.asked]
+        reply.__dict__["unasked"] = [event and change(event) for event in reply.unasked]
     return others
 
 
 WRONG = [
     pytest.param(altered(lambda body: body.replace(b"mill", b"bill")), id="a byte differs"),
     pytest.param((*REPLIES[1:], REPLIES[0]), id="it was meant for another"),
-    pytest.param(
-        altered(lambda body: body.replace(b"data: [DONE]\n\n", b"").removesuffix(b"}")), id="its end is missing"
-    ),
+    pytest.param(altered(lambda body: body.replace(b"[DONE]\n\n", b"").removesuffix(b"}")), id="its end is missing"),
     pytest.param(
         altered(lambda body: body.replace(b'"id"', b'\n: within an event\n"id"')), id="a comment cuts an event"
     ),
