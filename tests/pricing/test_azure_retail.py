@@ -182,6 +182,11 @@ def test_units_that_change_on_different_days_carry_each_other_on():
     ]
 
 
+def test_a_price_begins_when_both_its_halves_do():
+    items = [item("gpt 4.1 Inp glbl Tokens", "2"), item("gpt 4.1 Outp glbl Tokens", "8", start="2026-06-01")]
+    assert [row.valid_from.month for row in read_prices(items, TODAY).rows] == [6]
+
+
 def test_a_global_price_that_is_the_same_everywhere_is_one_row_for_everywhere():
     items = [*both("2", "eastus2"), *both("2", "japaneast", "2026-03-01")]
     (row,) = read_prices(items, TODAY).rows

@@ -44,6 +44,7 @@ def test_a_float_in_the_settings_means_what_the_user_wrote():
         ({"provider": "p", "model": "m", "input": "NaN"}, r"input: 'NaN': a rate is zero or more"),
         ({"provider": "p", "model": "m", "input": "cheap"}, r"input: 'cheap' is not an amount of dollars"),
         ({"provider": "p", "model": "m", "input": "0.0000000000001"}, "more decimals than the ledger keeps"),
+        ({"provider": "p", "model": "m", "input": "1." + "0" * 40 + "1"}, "more decimals than the ledger keeps"),
         ({"provider": "p", "model": "m", "input": 1, "from": "May"}, r"from: 'May' is not a day"),
         (
             {"provider": "p", "model": "m", "input": 1, "from": "2026-02-01", "to": "2026-02-01"},

@@ -158,6 +158,13 @@ def test_the_shipped_rows_are_the_pinned_ones():
         assert all(row.source and row.read for row in book.rows)
 
 
+def test_a_shipped_table_that_was_changed_without_a_new_version_is_refused(monkeypatch):
+    rows = shipped_book("azure").rows
+    monkeypatch.setattr("penstock.pricing.shipped.rows_from_table", lambda *_: list(rows[:-1]))
+    with pytest.raises(PriceBookError, match="give a changed book a new version"):
+        shipped_book.__wrapped__("azure")
+
+
 def test_the_prices_beside_the_capacity_table_are_those_of_the_book():
     page = Path(__file__).parents[2] / "../shared/data/imports/ptu/ptu_models.csv"
     if not page.exists():

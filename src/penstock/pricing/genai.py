@@ -23,6 +23,9 @@ from penstock.errors import PriceBookError
 from penstock.pricing.book import DECIMALS, SINCE_EVER, Book, PriceRow, make_book
 from penstock.pricing.names import Clause, Name, split_version
 
+CONVERSION = 1
+"""To be raised when the same package comes out as other rows: equal books have equal ids."""
+
 NOT_OURS = frozenset({"azure"})
 """Providers of the package that have a better book."""
 
@@ -79,8 +82,8 @@ def genai_book(cached: bytes | None = None) -> Book:
 
 
 def installed_version() -> str:
-    """Return the version of the installed package, without importing it."""
-    return version("genai-prices")
+    """Return the version of the book: that of the installed package (not imported for it), and of the conversion."""
+    return version("genai-prices") + (f"+{CONVERSION}" if CONVERSION > 1 else "")
 
 
 @cache
@@ -129,9 +132,12 @@ def _model_rows(provider: str, model: Any, plain: str, its_version: str, source:
             edges,
             [day for day in days if when is None or any(_active(variant, when, day) for variant in variants)],
         ):
+            # every window states every tier: a call finds its tier first, then its window
+            steps = sorted({0}.union(*(_steps(prices) for _, prices in windows)))
             for hours, prices in windows:
                 missing = _why_no_rates(provider, model.id, prices)
-                for over, rates in _tiers(prices):
+                for over in steps:
+                    rates = _rates(prices, over)
                     yield PriceRow(
                         provider=provider,
                         model=plain,
@@ -187,20 +193,23 @@ def _since_midnight(at: time) -> timedelta:
     return timedelta(hours=at.hour, minutes=at.minute, seconds=at.second)
 
 
-def _tiers(prices: Any) -> Iterator[tuple[int, dict[str, Decimal]]]:
-    """Yield the rates for one unit of each context tier: above that many input tokens the whole call pays them."""
+def _steps(prices: Any) -> set[int]:
+    """List the numbers of input tokens above which a whole call pays other rates."""
+    return {tier.start for price in vars(prices).values() if hasattr(price, "tiers") for tier in price.tiers}
+
+
+def _rates(prices: Any, over: int) -> dict[str, Decimal]:
+    """Return the rates for one unit in a call with more than `over` input tokens."""
     known = {key: price for key, price in vars(prices).items() if price is not None}
-    steps = {tier.start for price in known.values() if hasattr(price, "tiers") for tier in price.tiers}
-    for over in sorted({0} | steps):
-        rates = {}
-        for unit, keys in PRICE_KEYS.items():
-            key = next((key for key in keys if key in known), "")
-            if key:
-                quote = Decimal(_quote(known[key], over))
-                # what the ledger can hold: a second's part of an hour never ends, and some quotes carry the
-                # noise of a float (0.18000000000000002)
-                rates[unit] = round(quote / PER[key.rsplit("_", 1)[1]], DECIMALS).normalize()
-        yield over, rates
+    rates = {}
+    for unit, keys in PRICE_KEYS.items():
+        key = next((key for key in keys if key in known), "")
+        if key:
+            quote = Decimal(_quote(known[key], over))
+            # what the ledger can hold: a second's part of an hour never ends, and some quotes carry the
+            # noise of a float (0.18000000000000002)
+            rates[unit] = round(quote / PER[key.rsplit("_", 1)[1]], DECIMALS).normalize()
+    return rates
 
 
 def _quote(price: Any, over: int) -> Any:
