@@ -75,6 +75,7 @@ class Option:
     allowed: bool
     why_not: str
     commitment: str
+    """How the PTUs are paid for; empty: none."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,7 @@ def deployment(inputs: Deployment, prices: Prices, capacity: Capacity) -> Deploy
     prices.row(inputs.model, input_tokens=inputs.input_tokens)  # names a model that is not there
     base = _monthly(inputs, rows["global", "standard"])
     by_token = [
-        _option(inputs, f"{name} {mode}", (kind, mode), _monthly(inputs, rows[kind, mode]), base)
+        _option(inputs, f"{name} {mode}", (kind, mode), _monthly(inputs, rows[kind, mode]), base=base)
         for kind, name in TYPES
         for mode in MODES
     ]
@@ -108,9 +109,10 @@ def deployment(inputs: Deployment, prices: Prices, capacity: Capacity) -> Deploy
     if not allowed:
         raise PlanError("residency", "no deployment with a known price meets these demands; name another region")
     cost, best = allowed[0]
+    name = f"{best.deployment}, {best.commitment}" if best.commitment else best.deployment
     return DeploymentPlan(
-        answer=f"{best.deployment} is the cheapest way that is allowed: {money(cost)} a month for {inputs.model}.",
-        best=best.deployment,
+        answer=f"{name} is the cheapest way that is allowed: {money(cost)} a month for {inputs.model}.",
+        best=name,
         best_cost=cost,
         dearest_cost=max(each for each, _ in allowed),
         options=tuple(options),
@@ -170,17 +172,20 @@ def _provisioned(inputs: Deployment, prices: Prices, capacity: Capacity, base: D
         found += [
             _option(
                 inputs,
-                f"{name} PTU x {plan.ptus_for_peak}, {term.term}",
+                f"{name} PTU x {plan.ptus_for_peak}",
                 (kind, "ptu"),
                 plan.ptus_for_peak * term.dollars_per_ptu,
-                base,
+                base=base,
+                term=term.term,
             )
             for term in plan.terms
         ]
     return found
 
 
-def _option(inputs: Deployment, name: str, key: tuple[str, str], cost: Decimal | None, base: Decimal | None) -> Option:
+def _option(
+    inputs: Deployment, name: str, key: tuple[str, str], cost: Decimal | None, *, base: Decimal | None, term: str = ""
+) -> Option:
     kind, mode = key
     reasons = []
     if inputs.residency == "region" and kind != "regional":
@@ -193,14 +198,13 @@ def _option(inputs: Deployment, name: str, key: tuple[str, str], cost: Decimal |
         reasons.append("latency is not held at peaks")
     if cost is None:
         reasons.append("no price in the book")
-    commitments = {"batch": "none", "standard": "none", "priority": "none", "ptu": name.partition(", ")[2]}
     return Option(
         deployment=name,
         monthly_cost=None if cost is None else cents(cost),
         against_global=ratio(cost - base, base) if cost is not None and base else None,
         allowed=not reasons,
         why_not="; ".join(reasons),
-        commitment=commitments[mode],
+        commitment=term,
     )
 
 
