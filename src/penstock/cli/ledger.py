@@ -19,22 +19,21 @@ if TYPE_CHECKING:
     from penstock.ledger.repricing import Repricing
     from penstock.ledger.store import Ledger
 
-app = App(name="ledger")
+app = App(name="ledger", default_parameter=Parameter(show_default=False))
 
 From = Annotated[str, Parameter(name="--from", help="Begin: 2026-03-14, 2026-03, 7d, today, month, ...")]
 To = Annotated[str, Parameter(name="--to", help="End; a day or month named here is included.")]
 DryRun = Annotated[bool, Parameter(help="Say what would happen, and change nothing.", negative="")]
 
 
-@app.command
+def examples(*lines: str) -> str:
+    """Write the examples below a command's help."""
+    return "\n".join(["Examples:", "", *(f"- `penstock ledger {line}`" for line in lines)])
+
+
+@app.command(help_epilogue=examples("status", "status --data /var/lib/penstock --json"))
 def status(*, common: Common | None = None) -> None:
-    """Say what the ledger holds: days, events, files, and logs that wait to be compacted.
-
-    Examples:
-    - `penstock ledger status`
-    - `penstock ledger status --data /var/lib/penstock --json`
-
-    """
+    """Say what the ledger holds: days, events, files, and logs that wait to be compacted."""
     common = common or Common()
     with _open(common) as ledger:
         found = ledger.status()
@@ -54,17 +53,12 @@ def status(*, common: Common | None = None) -> None:
     console.print(rows)
 
 
-@app.command
+@app.command(help_epilogue=examples("verify", "verify --json"))
 def verify(*, common: Common | None = None) -> None:
     """Check every checksum, sequence, id, column and sum of the ledger. Exit code 1 if anything is wrong.
 
     Looks for damaged or missing events in logs, gaps and duplicates, Parquet files that are not as they were
     written, and amounts that do not add up to what was noted. Nothing is changed.
-
-    Examples:
-    - `penstock ledger verify`
-    - `penstock ledger verify --json`
-
     """
     common = common or Common()
     with _open(common) as ledger, _bars(common) as progress:
@@ -91,16 +85,12 @@ def verify(*, common: Common | None = None) -> None:
         answer_no()
 
 
-@app.command
+@app.command(help_epilogue=examples("compact"))
 def compact(*, common: Common | None = None) -> None:
     """Turn finished logs into Parquet, merge small files, and delete what is no longer needed.
 
     `penstock serve` does this by itself every few seconds. Logs that are being written are left alone. Where
     `[ledger] objects` names an object storage, files of past days move there.
-
-    Examples:
-    - `penstock ledger compact`
-
     """
     common = common or Common()
     with _open(common) as ledger, _bars(common) as progress:
@@ -123,7 +113,11 @@ def compact(*, common: Common | None = None) -> None:
         answer_no()
 
 
-@app.command
+@app.command(
+    help_epilogue=examples(
+        "export march.parquet --from 2026-03 --to 2026-03", "export today.csv --from today", "export all.jsonl"
+    )
+)
 def export(
     file: Path,
     *,
@@ -137,12 +131,6 @@ def export(
     """Write events to a file: Parquet, CSV or JSON lines. Every amount keeps every digit.
 
     In Parquet an amount is DECIMAL(38,18), in CSV and JSON a decimal text. Times are UTC.
-
-    Examples:
-    - `penstock ledger export march.parquet --from 2026-03 --to 2026-03`
-    - `penstock ledger export today.csv --from today`
-    - `penstock ledger export all.jsonl`
-
     """
     from penstock.errors import InputError
 
@@ -160,7 +148,7 @@ def export(
         console.print(f"{events:,} events written to {file}", markup=False, highlight=False)
 
 
-@app.command
+@app.command(help_epilogue=examples("retention --days 400 --dry-run", "retention --days 400 --yes"))
 def retention(
     *,
     days: Annotated[int, Parameter(help="Whole days (UTC) to keep, before today.")],
@@ -171,11 +159,6 @@ def retention(
     """Drop events older than that many days; their totals by month, model and payer stay.
 
     Nothing older than the days that were dropped can be imported afterwards: it would count twice.
-
-    Examples:
-    - `penstock ledger retention --days 400 --dry-run`
-    - `penstock ledger retention --days 400 --yes`
-
     """
     from penstock.errors import InputError
 
@@ -196,7 +179,7 @@ def retention(
         console.print(f"{verb} {what}. Monthly totals {'would stay' if found.dry_run else 'stay'}.", highlight=False)
 
 
-@app.command
+@app.command(help_epilogue=examples("reprice --dry-run", "reprice --from 2026-03 --yes"))
 def reprice(
     *,
     dry_run: DryRun = False,
@@ -209,11 +192,6 @@ def reprice(
 
     Each event is priced as of its own time. Events without a price get one if there is one now. Doing it twice
     changes nothing the second time.
-
-    Examples:
-    - `penstock ledger reprice --dry-run`
-    - `penstock ledger reprice --from 2026-03 --yes`
-
     """
     from penstock.app import keep_books
     from penstock.settings import load

@@ -33,7 +33,11 @@ class Damage(NamedTuple):
 
 def frame_of(sequence: int, body: bytes) -> bytes:
     """Wrap one body."""
-    return FRAME.pack(MARK, len(body), zlib.crc32(body, sequence & 0xFFFFFFFF), sequence) + body
+    return FRAME.pack(MARK, len(body), zlib.crc32(body, _seed(sequence)), sequence) + body
+
+
+def _seed(sequence: int) -> int:
+    return (sequence ^ (sequence >> 32)) & 0xFFFFFFFF
 
 
 def frame_at(data: bytes, offset: int) -> Frame | None:
@@ -46,7 +50,7 @@ def frame_at(data: bytes, offset: int) -> Frame | None:
     if mark != MARK or length > LARGEST or end > len(data):
         return None
     body = data[begin:end]
-    return Frame(sequence, body, end) if zlib.crc32(body, sequence & 0xFFFFFFFF) == checksum else None
+    return Frame(sequence, body, end) if zlib.crc32(body, _seed(sequence)) == checksum else None
 
 
 def read_frames(data: bytes, offset: int = 0) -> Iterator[Frame | Damage]:

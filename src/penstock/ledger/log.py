@@ -99,7 +99,7 @@ class LogWriter:
         if not self._buffer:
             return
         try:
-            if self._file.size >= self._rotate_bytes or time.monotonic() - self._file.opened >= self._rotate_seconds:
+            if self._is_full():
                 self._rotate()
             self._file.write(self._buffer)
         except OSError as error:
@@ -139,6 +139,12 @@ class LogWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _is_full(self) -> bool:
+        """Whether the file has events, and enough of them or for long enough."""
+        file = self._file
+        old = time.monotonic() - file.opened >= self._rotate_seconds
+        return self._written >= self._first and (old or file.size >= self._rotate_bytes)
+
     def _rotate(self) -> None:
         """Take a new file; the old one stays open until it is synced."""
         fresh = self._next_file()
@@ -153,8 +159,9 @@ class LogWriter:
 
     def _next_file(self) -> LogFile:
         self._number += 1
+        self._first = self._written + 1
         header = LogHeader(
-            format=FORMAT, writer=self.writer, name=self.name, first=self._written + 1,
+            format=FORMAT, writer=self.writer, name=self.name, first=self._first,
             started=time.time(), pid=os.getpid(),
         )  # fmt: skip
         path = self.folder / f"{self.name}-{self.writer}-{self._number:06d}.log"
