@@ -408,6 +408,28 @@ def test_an_updated_price_counts_from_its_day_and_the_older_books_stay(run, docu
     assert len(list((tmp_path / "prices").glob("azure-*.json"))) == 2
 
 
+def test_update_compares_list_with_list_and_leaves_own_prices_alone(run, document, serve):
+    run(
+        "set",
+        "gpt-4.1",
+        "--provider",
+        "azure",
+        "--input",
+        "1",
+        "--cache-read",
+        "1",
+        "--output",
+        "1",
+        "--from",
+        "2026-01-01",
+    )
+    found = document("update", "--url", serve(pages(items=gpt_41(0.0015))).url, "--yes")
+    change = next(one for one in found["changes"] if one["unit"] == "input")
+    assert (change["old"], change["new"]) == ("2", "1.5")
+    rows = document("list", "--model", "gpt-4.1", "--mode", "standard", "--deployment-type", "global", *AT)["rows"]
+    assert [row["rates"]["input"] for row in rows if row["model"] == "gpt-4.1"] == ["1"]
+
+
 def test_update_lists_the_meters_that_it_does_not_understand(run, serve):
     server = serve(pages(items=[*gpt_41(0.002), priced("gpt 7 nova Inp glbl Tokens", 1.0)]))
     _, out, _ = run("update", "--url", server.url)

@@ -11,12 +11,12 @@ from cyclopts import Parameter
 
 from penstock import __version__
 from penstock.cli.options import Common, console, print_json, table
-from penstock.cli.prices import catalog_of, settings_of
+from penstock.cli.prices import settings_of
 from penstock.cli.prices_show import change_json, change_table
 from penstock.errors import InputError, PenstockError
 from penstock.pricing.azure_retail import NAME, QUERY, URL, Item, Left, read_page, read_prices, without_losses
 from penstock.pricing.book import Book, make_book, rows_hash
-from penstock.pricing.catalog import Catalog
+from penstock.pricing.books import default_catalog, own_layers
 from penstock.pricing.diff import changes, places
 from penstock.pricing.sanity import suspects
 
@@ -45,13 +45,15 @@ def update_(
     common = common or Common()
     settings = settings_of(common)
     now = datetime.now(UTC)
-    present = catalog_of(settings)
+    # list against list: prices of one's own stand above both, and do not change
+    older = own_layers(settings.data).updates
+    present = default_catalog(updates=older)
     prices = without_losses(read_prices(fetch(url), now.date()), present, now)
     version = f"{now:%Y-%m-%dT%H%M%SZ}-{rows_hash(prices.rows)[:6]}"
     book = make_book(
         NAME, version, prices.rows, title=f"Azure retail price list, read {now:%Y-%m-%d}", source=url, read=now.date()
     )
-    found = list(changes(places(book.rows), present, now, Catalog([book, *present.books]), now))
+    found = list(changes(places(book.rows), present, now, default_catalog(updates=[book, *older]), now))
     doubts = [f"{one.row.id}: {one.problem}" for one in suspects(book.rows, at=now)]
     file = settings.data / "prices" / f"azure-{version}.json"
     if not common.json:
