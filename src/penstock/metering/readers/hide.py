@@ -16,8 +16,8 @@ from penstock.metering.readers.sse import EVENT_END, data_of, last_end, with_new
 from penstock.metering.readers.wire import NULL, glance
 
 HELD = 4_194_304
-RIGHT_BRACKET = ord("]")
 OBFUSCATION = b',"obfuscation":"'
+OBFUSCATED = re.compile(rb'(\]),"usage":null(,"obfuscation":"[0-9A-Za-z]*"\}\n\n)')
 MEMBER = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*(?:,\s*)?')
 
 
@@ -46,13 +46,8 @@ class HidingReader(RelayReader):
         self._size += len(data)
         if self._size > BLOCK:
             self._put_away()
-        if not self._held and data.count(b"\n") == 2 and data[-2:] == b"\n\n":
-            # One whole event, as nearly every read is. What follows proves that the member is the chunk's own.
-            place = data.rfind(b',"usage":null')
-            rest = data[place + 13 :]
-            if place > 0 and (rest == b"}\n\n" or (rest[:16] == OBFUSCATION and data[place - 1] == RIGHT_BRACKET)):
-                return data[:place] + rest
-            return without_usage(data)
+        if not self._held and data.endswith(b"\n\n"):
+            return without_usage(data)  # whole events, as nearly every read is
         data = self._held + data
         end = last_end(data)
         self._held = data[end:]
@@ -69,6 +64,13 @@ class HidingReader(RelayReader):
 
 def without_usage(events: bytes) -> bytes:
     """Take usage out of whole events."""
+    if b'"usage"' not in events:
+        return events
+    # Where the member ends the event, it is the chunk's own: the last brace closes the outermost object, and neither
+    # a bare quote nor a line's end can stand inside a string. So nearly all of a stream is done without parsing it.
+    events = events.replace(b',"usage":null}\n\n', b"}\n\n")
+    if OBFUSCATION in events:
+        events = OBFUSCATED.sub(rb"\1\2", events)
     if b'"usage"' not in events:
         return events
     parts, start = [], 0
