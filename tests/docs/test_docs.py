@@ -27,7 +27,7 @@ def test_every_command_is_documented(command):
 def test_every_setting_is_documented_with_its_default(struct):
     for field in msgspec.structs.fields(struct):
         row = re.search(rf"^\| `{field.name}` \| (.*?) \|", SETTINGS, re.MULTILINE)
-        assert row or f"`{field.name}`" in SETTINGS, field.name
+        assert row or f"[server.{field.name}]" in SETTINGS, field.name
         if isinstance(field.default, (int, float)) and not isinstance(field.default, bool):
             assert f"| `{field.name}` | `{field.default}` |" in SETTINGS, field.name
 

@@ -96,8 +96,8 @@ def _prices(settings: Settings, catalog: Catalog) -> Iterator[Check]:
             )
         end = retirement(served.provider, model, version)
         if end is not None:
-            gone = end.date <= now.date()
-            said = f"{model} {'was retired' if gone else 'retires'} on {end.date} ({end.source})"
+            gone = end.retires <= now.date()
+            said = f"{model} {'was retired' if gone else 'retires'} on {end.retires} ({end.source})"
             yield Check(f"lifecycle of {deployment.name}", "no" if gone else "look", said)
 
 

@@ -126,7 +126,7 @@ def _show(
     for row in found.rows:
         cells = [escape(row.group[name]) or "(none)" for name in names]
         counts = [f"{row.events:,}", f"{row.input_tokens:,}", _share(row.cached_tokens, row.input_tokens)]
-        nothing_known = row.events and row.unpriced_events == row.events and not row.cost
+        nothing_known = row.unpriced_events and not row.cost  # zero would be a claim
         cost = "unpriced" if nothing_known else amount(row.cost, places)
         money = [f"{row.output_tokens:,}", cost, _share(row.cost, found.total)]
         grid.add_row(*cells, *counts, *money, *([bar(row.cost, most, size)] if bars else []))

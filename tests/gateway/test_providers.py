@@ -1,0 +1,110 @@
+"""How a call is put to a provider."""
+
+import asyncio
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.gateway.endpoints import CHAT, MESSAGES, RESPONSES, azure_deployment
+from penstock.gateway.providers import Destination, body_for, with_model, with_usage
+from penstock.gateway.server import Head
+from penstock.metering.request import RequestHead
+from penstock.policies.deployments import Deployment, Provider, target_of
+
+
+def destination(kind: str = "openai", url: str = "https://api.example.com/v1", **more) -> Destination:
+    provider = Provider(name="p", kind=kind, base_url=url, **more)
+    loop = asyncio.new_event_loop()
+    loop.close()  # nothing is connected to here
+    return Destination(provider, url, loop, {"KEY": "secret"})
+
+
+def path(kind: str, url: str, endpoint, asked: bytes, **more) -> str:
+    there = destination(kind, url, **more)
+    row = Deployment(name="d", provider="p", model="gpt-4o", upstream="my-dep")
+    return there.path_for(endpoint, target_of(row, there.provider, declared=True), asked)
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoint", "asked", "more", "expected"),
+    [
+        ("openai", CHAT, b"/v1/chat/completions", {}, "/v1/chat/completions"),
+        ("anthropic", MESSAGES, b"/v1/messages?beta=true", {}, "/v1/v1/messages?beta=true"),
+        ("azure", CHAT, b"/v1/chat/completions", {}, "/v1/openai/v1/chat/completions"),
+        ("azure", CHAT, b"/v1/chat/completions", {"api_version": "2024-10-21"},
+         "/v1/openai/deployments/my-dep/chat/completions?api-version=2024-10-21"),
+        ("azure", CHAT, b"/openai/deployments/x/chat/completions?api-version=2025-01-01", {},
+         "/v1/openai/deployments/my-dep/chat/completions?api-version=2025-01-01"),
+        ("azure", RESPONSES, b"/v1/responses", {"api_version": "2025-03-01-preview"},
+         "/v1/openai/responses?api-version=2025-03-01-preview"),
+        ("sandbox", CHAT, b"/v1/chat/completions", {}, "/v1/chat/completions"),
+    ],
+)  # fmt: skip
+def test_each_wire_has_its_paths(kind, endpoint, asked, more, expected):
+    assert path(kind, "https://api.example.com/v1", endpoint, asked, **more) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "header"),
+    [("openai", b"authorization: Bearer secret"), ("azure", b"api-key: secret"), ("anthropic", b"x-api-key: secret")],
+)
+def test_the_providers_key_takes_the_place_of_the_clients(kind, header):
+    head = Head()
+    head.headers = [
+        (b"authorization", b"Bearer client"),
+        (b"x-api-key", b"client"),
+        (b"api-key", b"client"),
+        (b"x", b"y"),
+    ]
+    sent = destination(kind, api_key_env="KEY").request(head, "POST", "/p", b"{}")
+    assert header in sent
+    assert b"client" not in sent
+    assert b"x: y\r\n" in sent
+    assert sent.endswith(b"content-length: 2\r\n\r\n{}")
+
+
+def test_without_a_key_of_its_own_the_clients_key_is_passed_on():
+    head = Head()
+    head.headers = [(b"authorization", b"Bearer client"), (b"connection", b"close"), (b"host", b"me"), (b"te", b"x")]
+    sent = destination().request(head, "POST", "/p", b"")
+    assert b"authorization: Bearer client\r\n" in sent
+    assert b"host: api.example.com\r\n" in sent
+    assert b"te: x" not in sent
+
+
+def test_azure_paths_are_taken_apart():
+    assert azure_deployment(b"/openai/deployments/my-dep/chat/completions") == ("my-dep", CHAT)
+    assert azure_deployment(b"/openai/deployments/my-dep/images/generations") is None
+
+
+def test_a_name_is_put_in_place_and_every_other_byte_stays():
+    body = b'{ "messages":[{"role":"user","content":"\\"model\\": \\"gpt-4o\\""}],  "model" : "gpt-4o" }'
+    assert with_model(body, "gpt-4o", "my-dep") == body[: body.rindex(b'"gpt-4o"')] + b'"my-dep" }'
+
+
+def test_where_two_members_could_be_meant_the_right_one_is_changed():
+    body = b'{"metadata":{"model":"gpt-4o"},"model":"gpt-4o"}'
+    assert json.loads(with_model(body, "gpt-4o", "d")) == {"metadata": {"model": "gpt-4o"}, "model": "d"}
+
+
+VALUES = st.recursive(st.text(max_size=8) | st.integers(), st.lists, max_leaves=4)
+
+
+@given(
+    st.dictionaries(st.text(max_size=6), VALUES, max_size=4),
+    st.text(min_size=1, max_size=8),
+)  # fmt: skip
+def test_bodies_change_only_in_what_was_asked_for(rest, model):
+    document = {**rest, "model": model}
+    document.pop("stream_options", None)
+    body = json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    head = RequestHead(model=model)
+    changed = json.loads(body_for(body, head, "other", ask_for_usage=True))
+    assert changed == {**document, "model": "other", "stream_options": {"include_usage": True}}
+
+
+def test_the_clients_other_stream_options_are_kept():
+    body = b'{"model":"m","stream_options":{"include_usage":false,"include_obfuscation":false}}'
+    assert json.loads(with_usage(body))["stream_options"] == {"include_usage": True, "include_obfuscation": False}

@@ -1,0 +1,72 @@
+"""The settings file: what it may say, and what it is told when it says something else."""
+
+from pathlib import Path
+
+import pytest
+
+from penstock.cli.init import TEMPLATE
+from penstock.errors import SettingsError
+from penstock.settings import Settings, load, missing_keys, parse
+
+PROVIDER = '[[providers]]\nname = "a"\nbase_url = "http://localhost:1/v1"\n'
+
+
+def test_a_file_that_is_not_there_stands_for_the_defaults(tmp_path):
+    assert load(tmp_path / "none.toml") == Settings()
+
+
+def test_the_folder_named_on_the_command_line_wins(tmp_path):
+    file = tmp_path / "penstock.toml"
+    file.write_text('[ledger]\ndata = "one"\n')
+    assert load(file).data == Path("one")
+    assert load(file, data=tmp_path).data == tmp_path
+
+
+def test_the_template_of_init_is_valid_with_every_comment_taken_off():
+    settings = parse(TEMPLATE)
+    assert [row.name for row in settings.providers] == ["openai", "anthropic"]
+    assert settings.providers[0].base_url == "https://api.openai.com/v1"
+    lines = [line.removeprefix("# ") for line in TEMPLATE.splitlines()]
+    everything = "\n".join(line for line in lines if "=" in line or line.startswith("["))
+    whole = parse(everything)
+    assert whole.routes[0].deployments == ("gpt-4o-sweden",)
+    assert whole.deployments[0].upstream == "my-gpt-4o"
+    assert whole.prices.rows[0]["model"] == "*"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[server\n", "it is not TOML"),
+        ("[server]\nprot = 1\n", "did you mean `port`?"),
+        ('[server]\nport = "x"\n', "server.port"),
+        ("[server]\nport = 70000\n", "a port is a number from 1 to 65535"),
+        ("[server]\nworkers = 0\n", "at least one worker"),
+        ('[ledger]\nfsync = "often"\n', "ledger.fsync"),
+        ('[[providers]]\nname = "a"\n[[providers]]\nname = "a"\n', "there are two rows for 'a'"),
+        ('[[providers]]\nname = "a"\nkind = "azure"\n', "say where 'a' is"),
+        ('[[providers]]\nname = "a"\nbase_url = "localhost:1"\n', "must begin with https://"),
+        (PROVIDER + '[[deployments]]\nname = "d"\nprovider = "b"\nmodel = "m"\n', "there is no provider 'b'"),
+        (PROVIDER + '[[routes]]\nmodel = "m"\ndeployments = []\n', "name at least one deployment"),
+        (PROVIDER + '[[deployments]]\nname = "dep-one"\nprovider = "a"\nmodel = "m"\n[[routes]]\nmodel = "m"\n'
+         'deployments = ["dep-on"]\n', "did you mean 'dep-one'?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_with_its_place(text, said):
+    with pytest.raises(SettingsError) as caught:
+        parse(text, "my.toml")
+    assert "my.toml" in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_said_to_be_none(tmp_path):
+    file = tmp_path / "penstock.toml"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="not UTF-8"):
+        load(file)
+
+
+def test_keys_that_are_named_and_missing_are_found():
+    settings = parse(PROVIDER + 'api_key_env = "A_KEY"\n')
+    assert missing_keys(settings, {}) == [("a", "A_KEY")]
+    assert missing_keys(settings, {"A_KEY": "x"}) == []
