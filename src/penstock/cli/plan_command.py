@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
@@ -61,7 +62,7 @@ def declare(app: App, calculator: Calculator[Any]) -> None:
         document = read_plan(options.plan, calculator) if options.plan else {}
         chosen = {name: value for name, value in given.items() if value is not None}
         inputs = build(calculator.inputs, {**inputs_of(document), **chosen}, options.plan, frozenset(chosen))
-        prices = prices_for(document, options)
+        prices = prices_for(document, options, common)
         answer = run(calculator, inputs, prices, extras, common)
         if common.json:
             print_json({"calculator": calculator.name, "inputs": inputs, **fields_of(answer)})
@@ -123,17 +124,22 @@ def inputs_of(document: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name not in ABOUT_THE_PLAN}
 
 
-def prices_for(document: dict[str, Any], options: PlanOptions) -> Prices:
-    """Load the books; the command line wins over the plan file."""
-    from penstock.pricing.books import default_catalog
+def prices_for(document: dict[str, Any], options: PlanOptions, common: Common) -> Prices:
+    """Load the books and the contract prices of the settings; options win over the plan file, and it over settings."""
+    from penstock.pricing.books import catalog_in
     from penstock.pricing.lifecycle import shipped_lifecycle
+    from penstock.settings import load
 
     at = options.at or document.get("at") or datetime.now(UTC)
     if isinstance(at, str):
         at = _day(at)
     if isinstance(at, date) and not isinstance(at, datetime):
         at = datetime.combine(at, time())
-    catalog = default_catalog(scenario=options.book or document.get("book", ""))
+    settings = load(common.config, data=common.data)
+    scenario = options.book or document.get("book") or settings.prices.scenario
+    catalog = catalog_in(
+        settings.data, prices=settings.prices.rows, discounts=settings.prices.discounts, scenario=scenario
+    )
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return Prices(catalog, at, options.provider or document.get("provider", "azure"), shipped_lifecycle())
 
@@ -147,22 +153,39 @@ def _day(text: str) -> datetime:
 
 def build(shape: type[Inputs], given: dict[str, Any], path: Path | None, options: frozenset[str]) -> Inputs:
     """Make the inputs. Raises InputError that names the option, or the file and its line's name."""
-    names = [field.name for field in dataclasses.fields(shape)]  # type: ignore[arg-type]
 
     def where(name: str) -> str:
         return _place(name, path, options)
 
     for name in given:
-        if name not in names:
-            near = get_close_matches(name, names, n=1)
-            raise InputError(f"{where(name)}: no such input{f'; did you mean {near[0]}?' if near else ''}")
+        _refuse_unknown(shape, name, where(name))
     given = {name: _parsed(shape, name, value, where(name)) for name, value in given.items()}
+    for name, value in given.items():
+        inner = _table_shape(shape, name)
+        for table in value if inner and isinstance(value, list | tuple) else ():
+            for key in table if isinstance(table, dict) else ():
+                _refuse_unknown(inner, key, where(name))
     try:
         return msgspec.convert(given, shape, strict=False)
     except PlanError as error:
         raise InputError(f"{where(error.field)}: {error.problem}") from error
     except msgspec.ValidationError as error:
         raise InputError(_complaint(str(error), where)) from error
+
+
+def _refuse_unknown(shape: Any, name: str, where: str) -> None:
+    names = [field.name for field in dataclasses.fields(shape)]
+    if name not in names:
+        near = get_close_matches(name, names, n=1)
+        what = "" if where.endswith((name, name.replace("_", "-"))) else f" {name}"
+        raise InputError(f"{where}: no such input{what}{f'; did you mean {near[0]}?' if near else ''}")
+
+
+def _table_shape(shape: type[Inputs], name: str) -> Any:
+    """Return the dataclass of a field that holds tables, else None."""
+    hint = get_type_hints(shape)[name]
+    inner = get_args(hint)[0] if get_origin(hint) is tuple else None
+    return inner if dataclasses.is_dataclass(inner) else None
 
 
 def _place(name: str, path: Path | None, options: frozenset[str]) -> str:
@@ -206,12 +229,12 @@ def _decimal(_type: Any, tokens: tuple[Token, ...]) -> Decimal:
     return _number(tokens[0].value, tokens[0].keyword or "value")
 
 
-def _option(shape: type[Inputs], field: dataclasses.Field[Any]) -> inspect.Parameter:
+def _option(shape: Any, field: dataclasses.Field[Any]) -> inspect.Parameter:
     """Describe one input as an option that may be left out, since a plan file may give it."""
     hint = get_type_hints(shape)[field.name]
     required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     about = documentation(shape).get(field.name, "")
-    unit = units(shape).get(field.name)  # type: ignore[arg-type]
+    unit = units(shape).get(field.name)
     if unit and unit.name:
         about = f"{about.rstrip('.')} ({'share, 0.25 or 25%' if unit.name == '%' else unit.name})."
     settings: dict[str, Any] = {"help": f"{about} (required)" if required else about, "negative": ()}
@@ -221,7 +244,7 @@ def _option(shape: type[Inputs], field: dataclasses.Field[Any]) -> inspect.Param
     parts = {part for part in get_args(hint) if part is not type(None)} if type(None) in get_args(hint) else {hint}
     if parts == {Decimal}:
         settings["converter"] = _decimal
-    if get_origin(hint) is tuple and dataclasses.is_dataclass(get_args(hint)[0]):
+    if _table_shape(shape, field.name):
         hint = list[str]
     annotation = Annotated[hint | None, Parameter(**settings)]  # type: ignore[valid-type]
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
@@ -231,6 +254,7 @@ def _flat(name: str, shape: type[Any]) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=shape(), annotation=shape)
 
 
-def documentation(shape: type[Any]) -> dict[str, str]:
+@cache
+def documentation(shape: Any) -> dict[str, str]:
     """Return the sentence under each field of a dataclass."""
     return {item.arg_name: (item.description or "").replace("\n", " ") for item in parse_from_object(shape).params}

@@ -4,8 +4,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from penstock.cli.options import Common, console, plain, print_json, table
 from penstock.cli.plan_command import Calculator, PlanOptions, build, fields_of, inputs_of, prices_for, read_plan, run
+from penstock.cli.plan_show import title
 from penstock.errors import InputError
 from penstock.planning.quantity import percent, ratio
 
@@ -41,7 +44,7 @@ def _result(
     calculator = calculators[name]
     inputs = build(calculator.inputs, inputs_of(document), path, frozenset())
     extras = calculator.extras() if calculator.extras else None
-    answer = run(calculator, inputs, prices_for(document, options), extras, common)
+    answer = run(calculator, inputs, prices_for(document, options, common), extras, common)
     figures = {field: value for field, value in fields_of(answer).items() if field not in LEFT_OUT}
     return {"calculator": name, "inputs": dict(_flat("", inputs)), "figures": dict(_flat("", figures))}
 
@@ -75,20 +78,24 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, An
 
 
 def _print(heading: str, lines: list[dict[str, Any]], first: Path, second: Path) -> None:
+    """Print the single values that differ; lines of tables are only counted."""
     if not lines:
         return
     one, two = (first.name, second.name) if first.name != second.name else (str(first), str(second))
     grid = table("", one, two, "Change", title=heading, numbers=(one, two, "Change"))
-    for line in lines[:60]:
+    single = [line for line in lines if "[" not in line["place"]]
+    for line in single:
         change = line["change"]
         share = f" ({percent(ratio(change, line['first']))})" if change is not None and line["first"] else ""
         shown = "" if change is None else f"{'+' if change > 0 else ''}{_number(change)}{share}"
-        grid.add_row(line["place"], _number(line["first"]), _number(line["second"]), shown)
+        grid.add_row(title(line["place"]), _number(line["first"]), _number(line["second"]), shown)
     console.print(grid)
+    if len(lines) > len(single):
+        console.print(f"... and {len(lines) - len(single)} values in tables; --json has them.")
     console.print()
 
 
 def _number(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:,f}" if isinstance(value, Decimal) else str(plain(value))
+    return f"{value:,f}" if isinstance(value, Decimal) else escape(str(plain(value)))

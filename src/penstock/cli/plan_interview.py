@@ -1,6 +1,7 @@
 """The decision tree of `penstock plan model` as questions at the terminal."""
 
 import dataclasses
+import sys
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -28,15 +29,18 @@ def interviewed(inputs: Model) -> Model:
 
 
 def _ask(question: str, default: Any, choices: tuple[str, ...]) -> Any:
+    """Ask on the error stream: the output is the answer alone."""
     while True:
-        try:
-            said = input(question).strip()
-        except EOFError as error:
-            raise InputError("--interview: the answers ended before the questions") from error
+        print(question, end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            raise InputError("--interview: the answers ended before the questions")
+        said = line.strip()
         if not said:
             return default
         if not choices and said.replace(",", "").isdecimal():
             return int(said.replace(",", ""))
         if said in choices:
             return said
-        print(f"Please answer with {'one of ' + ', '.join(choices) if choices else 'a whole number'}.")
+        wanted = f"one of {', '.join(choices)}" if choices else "a whole number"
+        print(f"Please answer with {wanted}.", file=sys.stderr)

@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from penstock.cli.options import console, table
@@ -50,7 +51,7 @@ def show(answer: Answer) -> None:
     """Print the answer; what is not a terminal (a pipe, a file) has room."""
     if not console.is_terminal:
         console.width = max(console.width, ROOM)
-    console.print(f"[bold]{answer.answer}[/bold]")
+    console.print(answer.answer, style="bold", markup=False, highlight=False)
     _figures(answer)
     for field in _own(answer):
         value = getattr(answer, field)
@@ -76,7 +77,11 @@ def title(name: str) -> str:
 
 
 def written(value: Any, unit: Unit | None) -> str:
-    """Write one value with its unit."""
+    """Write one value with its unit, safe to print: brackets in names are no markup."""
+    return escape(_written(value, unit))
+
+
+def _written(value: Any, unit: Unit | None) -> str:
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):
@@ -139,7 +144,7 @@ def _rows(heading: str, rows: Sequence[Any]) -> None:
 def _turned(heading: str, names: Sequence[str], rows: Sequence[Any], known: dict[str, Unit]) -> None:
     """Print a line a field and a column a row; the first field heads the columns."""
     first, *others = names
-    heads = [str(getattr(row, first)) for row in rows]
+    heads = [escape(str(getattr(row, first))) for row in rows]
     grid = table("", *heads, title=heading, numbers=tuple(heads))
     for name in others:
         grid.add_row(title(name), *(written(getattr(row, name), known.get(name)) for row in rows))
@@ -160,7 +165,7 @@ def _sensitivity(swings: Sequence[Swing]) -> None:
         "Input", "10 % less", "10 % more", title="What moves the result most", numbers=("10 % less", "10 % more")
     )
     for swing in swings[:5]:
-        grid.add_row(title(swing.input), money(swing.low), money(swing.high))
+        grid.add_row(escape(title(swing.input)), money(swing.low), money(swing.high))
     _print(grid)
 
 
@@ -169,7 +174,7 @@ def _corrections(corrections: Sequence[Correction]) -> None:
         return
     grid = table("Section", "The guide says", "Computed", "Why", title="Where the guide says something else")
     for each in corrections:
-        grid.add_row(each.section, each.says, each.computed, each.why)
+        grid.add_row(*map(escape, (each.section, each.says, each.computed, each.why)))
     _print(grid)
 
 
@@ -179,5 +184,5 @@ def _prices(prices: Sequence[PriceUsed]) -> None:
     grid = table("Price row", "Since", "Read", "Source", title="Prices used")
     for price in prices:
         since = "" if price.valid_from == date(1970, 1, 1) else str(price.valid_from)
-        grid.add_row(price.id, since, str(price.read or "-"), price.source)
+        grid.add_row(escape(price.id), since, str(price.read or "-"), escape(price.source))
     _print(grid)
