@@ -167,8 +167,8 @@ def test_a_correction_adds_up_with_the_event_it_corrects(ledger):
     assert total(ledger.events(request_id=wrong.request_id)) == Decimal("0.75")
 
 
-@settings(max_examples=15, deadline=None)
-@given(data=st.data(), batches=st.lists(st.lists(events(), max_size=6), max_size=4))
+@settings(max_examples=8, deadline=None)
+@given(data=st.data(), batches=st.lists(st.lists(events(), max_size=6), max_size=3))
 def test_whatever_is_written_comes_back_however_it_is_written_and_compacted(data, batches, tmp_path_factory):
     folder = tmp_path_factory.mktemp("law")
     expected = {}
