@@ -96,12 +96,16 @@ def _time(value: datetime) -> str:
     return f"{value.isoformat()}Z"
 
 
+def _truth(value: bool) -> str:
+    return "true" if value else "false"
+
+
 def _tags(value: list[tuple[str, str]]) -> str:
     return msgspec.json.encode(dict(value)).decode() if value else ""
 
 
 _CELL: dict[str, Callable[..., str]] = {
-    "at": _time, "recorded_at": _time, "cost": _amount, "provider_cost": _amount, "tags": _tags,
+    "at": _time, "recorded_at": _time, "cost": _amount, "provider_cost": _amount, "stream": _truth, "tags": _tags,
 }  # fmt: skip
 WRITERS: dict[Form, Callable[[Path, ExitStack], Callable[[pa.Table], None]]] = {
     "parquet": _parquet, "csv": _csv, "jsonl": _jsonl,
