@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 
 from penstock.cli.main import main
@@ -202,6 +203,7 @@ def test_an_hour_of_real_traffic_is_planned_in_less_than_three_seconds(capsys):
         ("a,b\n", "trace.csv: no column timestamp or time or at; its columns are a, b"),
         ("time,input_tokens,output_tokens\n", "trace.csv: there is no request in it"),
         ("time,input_tokens,output_tokens\n2026-01-01T00:00:00,many,1\n", "trace.csv, line 2: not a request"),
+        ("time,input_tokens,output_tokens\n2026-01-01T00:00:00,-1,1\n", "trace.csv, line 2: a token count is negative"),
         ("time,input_tokens,output_tokens\nyesterday,1,1\n", "trace.csv: a time is not of the form"),
         ("time,input_tokens,output_tokens\n2026-01-01T00:00:00,0,0\n", "--trace: there is no minute with tokens"),
     ],
@@ -230,7 +232,23 @@ def test_plan_ptu_reads_the_minutes_of_the_ledger(capsys, tmp_path):
     from_ledger = figures(capsys, "ptu", "--model", "gpt-4o", "--ledger", "--data", str(tmp_path / "data"), *TODAY)
     assert from_ledger == from_trace
     none = ["ptu", "--model", "gpt-4o", "--ledger", "--data", str(tmp_path / "data"), "--since", "2027-01-01"]
-    assert "the ledger has no events in this time" in complaint(capsys, *none)
+    assert "the ledger has no events of gpt-4o in this time" in complaint(capsys, *none)
+
+
+def test_the_cached_share_is_measured_in_the_ledger(capsys, tmp_path):
+    at = datetime(2026, 11, 1, 12, 0, 5, tzinfo=UTC)
+    usage = Usage(input=750_000, cache_read=250_000, output=100_000)
+    event = UsageEvent(
+        id="e", request_id="r", at=at, recorded_at=at, usage=usage, provider="azure", model="gpt-4o",
+        price_state="unpriced",
+    )  # fmt: skip
+    other = msgspec.structs.replace(event, id="f", model="gpt-4.1", usage=Usage(input=10**9))
+    with Ledger.open(tmp_path) as ledger:
+        ledger.add([event, other], source="test")
+    document = figures(capsys, "ptu", "--model", "gpt-4o", "--ledger", "--data", str(tmp_path), *TODAY)
+    assert document["inputs"]["cached_share"] == "0"
+    assert document["notes"][0].startswith("In the ledger 25 % of the input was cached")
+    assert document["peak_tokens_per_minute"] == "1150000"  # 750,000 fresh and 4 x 100,000 received
 
 
 def test_plan_diff_shows_what_was_changed_and_what_that_does(capsys, tmp_path):
@@ -286,6 +304,10 @@ def test_a_chain_of_agents_stands_in_a_plan_file_as_tables(capsys, tmp_path):
             "--agents: no such input planning_token; did you mean",
         ),
         (["agents", "--agents", "name=a,model=gpt-4o,cached_share=2"], "--cached-share: 200 % is not a share"),
+        (["agents", "--agents", "name=a,model=gpt-4o,failure_share=1"], "--agents: every call of a fails"),
+        (["month", "--model", "gpt-4o", *CHATBOT, "--months", "601"], "--months: 601 is more than 600"),
+        (["month", "--model", "gpt-4o", *CHATBOT, "--growth", "1e16"], "--growth: 1E+16 is too large"),
+        (["month", "--model", "gpt-4o", *CHATBOT, "--growth", "1e15"], "the numbers are too large to be worked out"),
         (["gpu", "--vm", "NC24"], "--vm: no size 'NC24'; did you mean"),
         (["tokens", "--file", "nowhere.txt"], "nowhere.txt: cannot be read"),
         (["tokens", "--image", "large"], "--image: 'large' is not a size such as 1024x1024"),

@@ -30,6 +30,7 @@ from penstock.planning.model import Model, model
 from penstock.planning.month import Month, month
 from penstock.planning.prices import Prices
 from penstock.planning.ptu import Ptu, demand_of, ptu
+from penstock.planning.quantity import percent
 from penstock.planning.rag import Rag, rag
 from penstock.planning.tokens import Tokens, tokens
 from penstock.planning.tune import Tune, tune
@@ -47,9 +48,18 @@ def _ptu(inputs: Ptu, prices: Prices, options: DemandOptions, common: Common) ->
     """Plan PTUs for a workload, or for the traffic of a trace or of the ledger; draw what spills over."""
     capacity = shipped_capacity()
     series = minutes_of_trace(options.trace) if options.trace else ()
+    measured = ""
     if options.ledger:
-        series = minutes_of_ledger(folder_of(common), options.since, options.until)
+        model_name, _ = prices.catalog.identify(prices.provider, inputs.model)
+        series, cached = minutes_of_ledger(folder_of(common), model_name, options.since, options.until)
+        if not inputs.cached_share and cached:
+            inputs = dataclasses.replace(inputs, cached_share=cached)
+            measured = (
+                f"In the ledger {percent(cached)} of the input was cached; --cached-share plans for another share."
+            )
     plan = ptu(inputs, prices, capacity, series)
+    if measured:
+        plan = dataclasses.replace(plan, notes=(measured, *plan.notes))
     demand = [float(load.ptus) for load in demand_of(inputs, prices, capacity, series)]
     if options.chart:
         heading = f"{inputs.model}: demand and {plan.best_ptus} PTUs, {plan.best_term}"

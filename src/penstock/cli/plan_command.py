@@ -83,6 +83,8 @@ def run(calculator: Calculator[Any], inputs: Inputs, prices: Prices, *given: Any
     """Compute; a wrong input is named as the option that a user types."""
     try:
         return calculator.compute(inputs, prices, *(given if calculator.extras else ()))
+    except ArithmeticError as error:
+        raise InputError("the numbers are too large to be worked out; check the zeros") from error
     except PlanError as error:
         raise InputError(f"--{error.field.replace('_', '-')}: {error.problem}") from error
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from cyclopts import Parameter
 
 from penstock.errors import InputError
 from penstock.planning.demand import Minute
+from penstock.planning.quantity import ratio
 
 COLUMNS = {
     "time": ("timestamp", "time", "at"),
@@ -67,9 +69,12 @@ def _lines(path: Path) -> Iterator[tuple[str, int, int]]:
             time, sent, received = (_column(path, header, names) for names in COLUMNS.values())
             for number, line in enumerate(lines, start=2):
                 try:
-                    yield line[time][:16].replace("T", " "), int(line[received]), int(line[sent])
+                    minute, output, tokens = line[time][:16].replace("T", " "), int(line[received]), int(line[sent])
                 except (ValueError, IndexError) as error:
                     raise InputError(f"{path}, line {number}: not a request with whole token counts: {line}") from error
+                if min(output, tokens) < 0:
+                    raise InputError(f"{path}, line {number}: a token count is negative: {line}")
+                yield minute, output, tokens
     except (OSError, UnicodeDecodeError, EOFError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
 
@@ -81,26 +86,34 @@ def _column(path: Path, header: list[str], names: tuple[str, ...]) -> int:
     raise InputError(f"{path}: no column {' or '.join(names)}; its columns are {', '.join(header)}")
 
 
-def minutes_of_ledger(folder: Path, since: datetime | None, until: datetime | None) -> tuple[Minute, ...]:
-    """Add the ledger's events up by the minute, quiet minutes included."""
+def minutes_of_ledger(
+    folder: Path, model: str, since: datetime | None, until: datetime | None
+) -> tuple[tuple[Minute, ...], Decimal]:
+    """Add a model's events up by the minute, quiet minutes included; return the share of cached input as well."""
     from penstock.ledger.store import Ledger
 
     with Ledger.open(folder, create=False) as ledger:
         table = ledger.table()
+        table = table.filter(table.model.lower() == model.lower())
         if since:
             table = table.filter(table.at >= _naive(since))
         if until:
             table = table.filter(table.at < _naive(until))
         by_minute = table.group_by(minute=table.at.truncate("m")).aggregate(
-            sent=table.input_tokens.sum(), received=table.output_tokens.sum(), requests=table.count()
+            sent=table.input_tokens.sum(),
+            received=table.output_tokens.sum(),
+            requests=table.count(),
+            cached=table.cache_read.sum(),
         )
         rows = by_minute.order_by("minute").to_pyarrow().to_pylist()
     if not rows:
-        raise InputError(f"{folder}: the ledger has no events in this time")
+        raise InputError(f"{folder}: the ledger has no events of {model} in this time")
     found = {row["minute"]: Minute(int(row["sent"]), int(row["received"]), row["requests"]) for row in rows}
     first, last = rows[0]["minute"], rows[-1]["minute"]
     count = int((last - first) / timedelta(minutes=1)) + 1
-    return tuple(found.get(first + timedelta(minutes=step), Minute()) for step in range(count))
+    minutes = tuple(found.get(first + timedelta(minutes=step), Minute()) for step in range(count))
+    cached, sent = (sum(int(row[name]) for row in rows) for name in ("cached", "sent"))
+    return minutes, ratio(cached, sent)
 
 
 def _naive(time: datetime) -> datetime:

@@ -6,6 +6,7 @@ import random
 from decimal import Decimal
 from functools import cache
 
+from penstock.errors import PlanError
 from penstock.planning.answer import Answer, Correction
 from penstock.planning.prices import Prices, PriceUsed, rate, used
 from penstock.planning.quantity import (
@@ -16,6 +17,7 @@ from penstock.planning.quantity import (
     Dollars,
     Growth,
     Inputs,
+    Runs,
     Share,
     Tokens,
     cents,
@@ -89,7 +91,7 @@ class Agents(Inputs):
     """A run is stopped when it has cost this much; 0: no such limit."""
     runaway_iterations: AtLeastOne = 1000
     """Iterations of a loop that nothing stops."""
-    runs: AtLeastOne = 10_000
+    runs: Runs = 10_000
     """Simulated runs."""
     seed: Count = 1
     """Start of the random numbers: equal seeds give equal results."""
@@ -200,7 +202,9 @@ def _rates(row: PriceRow) -> _Rates:
 
 def _parts(agent: Agent, rates: _Rates, iterations: Decimal) -> AgentCost:
     """Price one agent; iteration i sends its own tokens and what the i-1 before it have added."""
-    again = 1 / (1 - agent.failure_share) if agent.failure_share < 1 else Decimal(1)
+    if agent.failure_share == 1:
+        raise PlanError("agents", f"every call of {agent.name} fails: it is never done")
+    again = 1 / (1 - agent.failure_share)
     resent = agent.growth_tokens * iterations * max(iterations - 1, Decimal(0)) / 2
     price = agent.cached_share * rates.cached + (1 - agent.cached_share) * rates.fresh
     planning = agent.planning_tokens * rates.fresh * again

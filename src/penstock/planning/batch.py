@@ -7,9 +7,9 @@ from penstock.planning.answer import Answer, Correction
 from penstock.planning.prices import Deployment, Prices, call_cost, used
 from penstock.planning.quantity import (
     MONTH_DAYS,
-    AtLeastOne,
     Balance,
     Count,
+    Days,
     Dollars,
     Growth,
     Inputs,
@@ -47,7 +47,7 @@ class Batch(Inputs):
     """Where the calls may run."""
     region: str = ""
     """Region or zone, where the deployment type has several prices."""
-    days: AtLeastOne = MONTH_DAYS
+    days: Days = MONTH_DAYS
     """Days of a month."""
 
 

@@ -7,9 +7,9 @@ from penstock.planning.answer import Answer, Correction
 from penstock.planning.prices import Prices, PriceUsed, rate, used
 from penstock.planning.quantity import (
     MONTH_DAYS,
-    AtLeastOne,
     Balance,
     Count,
+    Days,
     Dollars,
     Growth,
     Inputs,
@@ -58,7 +58,7 @@ class Cache(Inputs):
     """The model that embeds the question."""
     store_cost: Dollars = Decimal(0)
     """Dollars a month for the store of embeddings and answers."""
-    days: AtLeastOne = MONTH_DAYS
+    days: Days = MONTH_DAYS
     """Days of a month."""
 
 

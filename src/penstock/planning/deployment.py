@@ -13,8 +13,8 @@ from penstock.planning.ptu import Ptu, ptu
 from penstock.planning.quantity import (
     MONTH_DAYS,
     MONTH_HOURS,
-    AtLeastOne,
     Count,
+    Days,
     Dollars,
     Growth,
     Inputs,
@@ -59,7 +59,7 @@ class Deployment(Inputs):
     """The latency must hold at the busiest minute: capacity of one's own."""
     peak_to_average: Ratio = Decimal(3)
     """Busiest minute over the average minute."""
-    days: AtLeastOne = MONTH_DAYS
+    days: Days = MONTH_DAYS
     """Days of a month, for what is billed by token."""
 
 

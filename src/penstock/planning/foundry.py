@@ -13,6 +13,7 @@ from penstock.planning.quantity import (
     AtLeastOne,
     Balance,
     Count,
+    Days,
     Dollars,
     Growth,
     Hours,
@@ -89,7 +90,7 @@ class Foundry(Inputs):
     """Name of the budget."""
     email: str = "ai-finops@contoso.com"
     """Who is told."""
-    days: AtLeastOne = MONTH_DAYS
+    days: Days = MONTH_DAYS
     """Days of a month, for what is billed by token."""
 
 

@@ -9,9 +9,9 @@ from penstock.planning.prices import Prices, rate, used
 from penstock.planning.quantity import (
     MONTH_DAYS,
     Amount,
-    AtLeastOne,
     Balance,
     Count,
+    Days,
     Dollars,
     Growth,
     Inputs,
@@ -59,7 +59,7 @@ class Mcp(Inputs):
     """MCP servers that are hosted."""
     dollars_per_server: Dollars = Decimal(50)
     """Dollars a month for hosting one server."""
-    days: AtLeastOne = MONTH_DAYS
+    days: Days = MONTH_DAYS
     """Days of a month."""
 
 

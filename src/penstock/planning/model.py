@@ -10,9 +10,9 @@ from penstock.planning.models import EMBEDDINGS, MODELS, Modality, ModelFacts, r
 from penstock.planning.prices import Prices, call_cost, used
 from penstock.planning.quantity import (
     MONTH_DAYS,
-    AtLeastOne,
     Balance,
     Count,
+    Days,
     Dollars,
     Growth,
     Inputs,
@@ -128,7 +128,7 @@ class Model(Inputs):
     """Hidden tokens a request on a model that reasons."""
     baseline: str = "gpt-4o"
     """The model that savings are measured against."""
-    days: AtLeastOne = MONTH_DAYS
+    days: Days = MONTH_DAYS
     """Days of a month."""
 
 

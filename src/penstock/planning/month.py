@@ -9,11 +9,12 @@ from penstock.planning.prices import Deployment, Prices, PriceUsed, call_cost, r
 from penstock.planning.quantity import (
     MONTH_DAYS,
     Amount,
-    AtLeastOne,
     Balance,
     Count,
+    Days,
     Dollars,
     Growth,
+    Horizon,
     Inputs,
     Ratio,
     Share,
@@ -48,9 +49,9 @@ class Month(Inputs):
     """Share of the requests that can wait a day for the batch price."""
     growth: Growth = Decimal(0)
     """Growth of the volume from month to month."""
-    months: AtLeastOne = 12
+    months: Horizon = 12
     """Months to look ahead."""
-    days: AtLeastOne = MONTH_DAYS
+    days: Days = MONTH_DAYS
     """Days of a month."""
     deployment_type: Deployment = "global"
     """Where the calls may run."""
@@ -237,6 +238,7 @@ def _assumptions(inputs: Month) -> tuple[str, ...]:
         )
     if inputs.batch_share:
         lines.append("Batch calls get no cached price; the batch price is the book's row, not half of the live one.")
+        lines.append("A model without a batch price is compared at its live price.")
     if inputs.reasoning_tokens:
         lines.append("Hidden reasoning tokens bill as output; models that do not reason have none.")
     return tuple(lines)

@@ -82,7 +82,12 @@ class Prices:
             mode=mode,
         )
         rows = self.catalog.rows(key, self.at, input_tokens)
-        return _with_cached_price(rows[0], rows[1:]) if rows else None
+        if not rows:
+            return None
+        row = _with_cached_price(rows[0], rows[1:])
+        if row.valid_from > self.at:
+            return msgspec.structs.replace(row, source=f"{row.source}; the earliest price known, it stands in")
+        return row
 
     def row(
         self,

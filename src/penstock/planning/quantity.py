@@ -34,6 +34,13 @@ Gigabytes = Annotated[Decimal, Unit("GB", _ZERO)]
 Tokens = Annotated[int, Unit("tokens", _ZERO)]
 Count = Annotated[int, Unit("", _ZERO)]
 AtLeastOne = Annotated[int, Unit("", _ONE)]
+Days = Annotated[int, Unit("days", _ONE, Decimal(366))]
+Horizon = Annotated[int, Unit("months", _ONE, Decimal(600))]
+"""Months to look ahead: fifty years are enough."""
+Runs = Annotated[int, Unit("", _ONE, Decimal(1_000_000))]
+
+LARGEST = Decimal(10) ** 15
+"""No input is larger: sums stay within the digits that money keeps."""
 
 MONTH_DAYS = 30
 """Days of a month in token formulas: the guide's convention (section 7.2)."""
@@ -82,6 +89,8 @@ class Inputs:
 def _check(name: str, value: Decimal | int, unit: Unit) -> None:
     if not Decimal(value).is_finite():
         raise PlanError(name, f"{value} is not a number")
+    if abs(Decimal(value)) > LARGEST:
+        raise PlanError(name, f"{value} is too large to mean anything")
     if unit.name == "%" and unit.high is not None and not _ZERO <= value <= unit.high:
         raise PlanError(name, f"{percent(Decimal(value))} is not a share between 0 % and 100 %")
     if unit.low is not None and value < unit.low:

@@ -15,6 +15,7 @@ from penstock.planning.quantity import (
     AtLeastOne,
     Balance,
     Count,
+    Days,
     Dollars,
     Gigabytes,
     Growth,
@@ -83,7 +84,7 @@ class Rag(Inputs):
     """Questions a second that one replica answers: measure it, nobody publishes it."""
     available: bool = True
     """Two replicas at least, as the service level for queries demands."""
-    days: AtLeastOne = MONTH_DAYS
+    days: Days = MONTH_DAYS
     """Days of a month."""
 
 

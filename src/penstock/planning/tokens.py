@@ -10,8 +10,8 @@ from penstock.planning.prices import Prices, call_cost, rate, used
 from penstock.planning.quantity import (
     MONTH_DAYS,
     Amount,
-    AtLeastOne,
     Count,
+    Days,
     Dollars,
     Inputs,
     Share,
@@ -91,7 +91,7 @@ class Tokens(Inputs):
     """Tokens received for each request."""
     requests_per_day: Count = 0
     """Requests on a usual day; 0: the price of one."""
-    days: AtLeastOne = MONTH_DAYS
+    days: Days = MONTH_DAYS
     """Days of a month."""
 
 
