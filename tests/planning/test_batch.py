@@ -29,5 +29,7 @@ def test_batch_can_cost_more_than_a_well_cached_live_call():
 
 
 def test_a_model_without_a_batch_price_is_named():
-    with pytest.raises(PlanError, match=r"model: no price for a at azure \(global deployment, batch processing\)"):
+    with pytest.raises(
+        PlanError, match="model: Prices for a at azure are known for standard, not for batch processing"
+    ):
         batch(dataclasses.replace(CHATBOT, model="a"), made_up(a=("1", "", "2")))

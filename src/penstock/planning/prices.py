@@ -13,6 +13,7 @@ from penstock.errors import PlanError
 from penstock.pricing.book import PriceKey, PriceRow
 from penstock.pricing.catalog import Catalog
 from penstock.pricing.lifecycle import Retirement
+from penstock.pricing.missing import why_missing
 
 MILLION = Decimal(1_000_000)
 
@@ -103,11 +104,20 @@ class Prices:
         found = self.find(model, deployment_type=deployment_type, region=region, mode=mode, input_tokens=input_tokens)
         if found is not None and found.rates:
             return found
-        name, _ = self.catalog.identify(self.provider, model)
-        if name.lower() in self._known():
-            where = f"{deployment_type} deployment{f' in {region}' if region else ''}, {mode} processing"
-            raise PlanError(field, f"no price for {name} at {self.provider} ({where}) on {self.at:%Y-%m-%d}")
-        raise PlanError(field, f"no model {model!r} at {self.provider}{self._near(model)}")
+        name, version = self.catalog.identify(self.provider, model)
+        layers = self.catalog.layers(self.provider)
+        known = [row for layer in layers for row in layer.models.get((self.provider, name.lower()), ())]
+        if not known:
+            raise PlanError(field, f"no model {model!r} at {self.provider}{self._near(model)}")
+        key = PriceKey(
+            provider=self.provider,
+            model=name,
+            version=version,
+            deployment_type=deployment_type,
+            region=region,
+            mode=mode,
+        )
+        raise PlanError(field, why_missing(key, self.at, known))
 
     def models(self, unit: str = "output") -> tuple[str, ...]:
         """Name the models with a standard price for `unit` in the book that has precedence for each."""
