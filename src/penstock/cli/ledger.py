@@ -69,18 +69,12 @@ def verify(*, common: Common | None = None) -> None:
              "cost": found.cost, "problems": found.problems, "notes": found.notes}
         )  # fmt: skip
     else:
-        if found.problems:
-            rows = table("problem", "where", "what")
-            for problem in found.problems:
-                rows.add_row(problem.kind, problem.place, problem.detail)
-            console.print(rows)
+        for problem in found.problems:
+            _say(f"{problem.kind}: {problem.place}: {problem.detail}", "red")
         for note in found.notes:
-            console.print(f"Note: {note}", markup=False, highlight=False)
+            _say(f"Note: {note}")
         verdict = "sound" if found.sound else f"NOT sound: {len(found.problems)} problems"
-        console.print(
-            f"{found.events:,} events, {found.parts} parts, {found.logs} logs, {dollars(found.cost)}: {verdict}",
-            markup=False, highlight=False,
-        )  # fmt: skip
+        _say(f"{found.events:,} events, {found.parts} parts, {found.logs} logs, {dollars(found.cost)}: {verdict}")
     if not found.sound:
         answer_no()
 
@@ -98,17 +92,16 @@ def compact(*, common: Common | None = None) -> None:
     if common.json:
         print_json(done)
     elif done.busy:
-        console.print("Another compaction is running; this one did nothing.")
+        _say("Another compaction is running; this one did nothing.")
     else:
-        console.print(
+        _say(
             f"{done.events:,} events of {done.logs} logs into {done.parts} parts; {done.merged} small parts merged, "
-            f"{done.uploaded} uploaded, {done.removed} files removed.",
-            highlight=False,
+            f"{done.uploaded} uploaded, {done.removed} files removed."
         )
         for place in done.torn:
-            console.print(f"Torn end of a log (a write that never finished) set aside: {place}", markup=False)
+            _say(f"Torn end of a log (a write that never finished) set aside: {place}")
         for problem in done.problems:
-            console.print(f"Damage: {problem}", style="red", markup=False)
+            _say(f"Damage: {problem}", "red")
     if done.busy or done.problems:
         answer_no()
 
@@ -145,7 +138,7 @@ def export(
     if common.json:
         print_json({"file": file, "format": chosen, "events": events, "from": since, "to": until})
     else:
-        console.print(f"{events:,} events written to {file}", markup=False, highlight=False)
+        _say(f"{events:,} events written to {file}")
 
 
 @app.command(help_epilogue=examples("retention --days 400 --dry-run", "retention --days 400 --yes"))
@@ -173,10 +166,10 @@ def retention(
     if common.json:
         print_json(found)
     elif not found.events:
-        console.print(f"Nothing is older than {found.before}.", highlight=False)
+        _say(f"Nothing is older than {found.before}.")
     else:
         verb = "Would drop" if found.dry_run else "Dropped"
-        console.print(f"{verb} {what}. Monthly totals {'would stay' if found.dry_run else 'stay'}.", highlight=False)
+        _say(f"{verb} {what}. Monthly totals {'would stay' if found.dry_run else 'stay'}.")
 
 
 @app.command(help_epilogue=examples("reprice --dry-run", "reprice --from 2026-03 --yes"))
@@ -206,7 +199,7 @@ def reprice(
         if found.models and not dry_run and (yes or _agreed("Book these corrections?")):
             found = ledger.reprice(catalog, since=since, until=until, dry_run=False, progress=progress)
             if not common.json:
-                console.print(f"{found.written:,} corrections booked.", highlight=False)
+                _say(f"{found.written:,} corrections booked.")
     if common.json:
         print_json(
             {"events": found.looked_at, "corrections_written": found.written, "kept_without_price": found.lost,
@@ -215,6 +208,10 @@ def reprice(
                  "old": row.old, "new": row.new, "difference": row.difference} for row in found.models.values()
              ]}
         )  # fmt: skip
+
+
+def _say(text: str, style: str = "") -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _show(found: "Repricing") -> None:
@@ -228,12 +225,9 @@ def _show(found: "Repricing") -> None:
     if found.models:
         console.print(rows)
     changed = sum(row.events for row in found.models.values())
-    console.print(
-        f"{found.looked_at:,} events looked at, {changed:,} differ by {dollars(found.difference)} together.",
-        highlight=False,
-    )
+    _say(f"{found.looked_at:,} events looked at, {changed:,} differ by {dollars(found.difference)} together.")
     if found.lost:
-        console.print(f"{found.lost:,} events have a price that no book knows today: they keep it.", highlight=False)
+        _say(f"{found.lost:,} events have a price that no book knows today: they keep it.")
 
 
 @contextmanager

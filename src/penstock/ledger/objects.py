@@ -1,13 +1,15 @@
 """Optional object storage for parts: S3, Azure Blob or Google Cloud Storage, through Arrow's own clients.
 
-The address is a URI that Arrow understands (`s3://bucket/prefix?region=eu-north-1`, `abfs://container@account...`,
-`gs://bucket/prefix`). Credentials come from the environment, as each cloud's own tools find them, never from the URI.
+The address is a URI: `s3://bucket/prefix?region=eu-north-1`, `gs://bucket/prefix`, or
+`abfs://container@account.dfs.core.windows.net/prefix`; `endpoint_override=host:port&scheme=http` in its query names
+another server that speaks the same protocol. Credentials come from the environment, never from the address.
 """
 
 import hashlib
+import os
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -24,10 +26,14 @@ class ObjectStore:
         self.uri = uri
         if urlsplit(uri).password:
             raise InputError("The address of the object storage holds a secret. Put credentials into the environment.")
+        self.filesystem: pafs.FileSystem
+        self._root: str
         try:
-            self.filesystem, self._root = pafs.FileSystem.from_uri(uri)
+            self.filesystem, self._root = _azure(uri) if uri.startswith("abfs") else pafs.FileSystem.from_uri(uri)
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"{uri} is no object storage that can be used: {error}") from error
+        if not self._root.strip("/"):
+            raise InputError(f"{uri} names no bucket or container.")
 
     def path(self, name: str) -> str:
         """Return the full path of a name, as the file system wants it."""
@@ -57,6 +63,28 @@ class ObjectStore:
         """Remove an object, if it is there."""
         if self.filesystem.get_file_info(self.path(name)).type == pafs.FileType.File:
             self.filesystem.delete_file(self.path(name))
+
+
+def _azure(uri: str) -> tuple[pafs.FileSystem, str]:
+    """Open a Blob container: by `AZURE_STORAGE_KEY` or `AZURE_STORAGE_SAS_TOKEN`, else by Azure's usual chain.
+
+    Arrow's own parser of these addresses takes a key only from the address itself.
+    """
+    parsed = urlsplit(uri)
+    options = dict(parse_qsl(parsed.query))
+    if not parsed.username or not parsed.hostname:
+        raise InputError(f"{uri} is no Azure address: write abfs://container@account.dfs.core.windows.net/prefix")
+    place = {}
+    if server := options.get("endpoint_override"):
+        scheme = options.get("scheme", "https")
+        place = {
+            "blob_storage_authority": server, "blob_storage_scheme": scheme,
+            "dfs_storage_authority": server, "dfs_storage_scheme": scheme,
+        }  # fmt: skip
+    key, token = os.environ.get("AZURE_STORAGE_KEY"), os.environ.get("AZURE_STORAGE_SAS_TOKEN")
+    credentials = {"account_key": key} if key else {"sas_token": token} if token else {}
+    account = parsed.hostname.split(".")[0]
+    return pafs.AzureFileSystem(account_name=account, **credentials, **place), f"{parsed.username}{parsed.path}"
 
 
 @lru_cache(maxsize=8)

@@ -21,6 +21,7 @@ from penstock.ledger.extract import Form, extract
 from penstock.ledger.log import list_logs
 from penstock.ledger.logfile import is_live
 from penstock.ledger.manifest import ConflictError, Manifest, Part, Writer
+from penstock.ledger.objects import object_store
 from penstock.ledger.parts import Staging, staging
 from penstock.ledger.repricing import SOURCE, Repricing, corrections
 from penstock.ledger.retention import RETIRED, SUMMARY, Retained, retain
@@ -90,6 +91,8 @@ class Ledger:
                 (folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"Cannot make a ledger in {folder}: {error.strerror}.") from error
+        if objects:
+            object_store(objects)  # an address that cannot be one is refused before anything depends on it
         ledger = cls(folder, State(folder / "state.sqlite"))
         if objects is not None and objects != ledger.state.get("objects"):
             ledger.state.set("objects", objects)

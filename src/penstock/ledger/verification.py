@@ -151,7 +151,7 @@ def _check_part(folder: Path, part: Part, found: Verified) -> bool:
             if name in SCHEMA.names and file.schema_arrow.field(name).type != SCHEMA.field(name).type
         ]
     if digest != part.sha256:
-        found.add("checksum", part.path, f"its SHA-256 is {digest}, the manifest says {part.sha256}")
+        found.add("checksum", part.path, f"its SHA-256 is {digest[:16]}..., the manifest says {part.sha256[:16]}...")
         return False
     if names != part.columns or wrong:
         found.add("columns", part.path, f"columns differ from the manifest: {', '.join(wrong) or 'names'}")
