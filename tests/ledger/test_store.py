@@ -11,8 +11,10 @@ from tests.ledger.making import NOON, event, events, many, total
 
 from penstock.errors import InputError, LedgerError
 from penstock.ledger.log import LogWriter
-from penstock.ledger.manifest import PART_FORMAT
+from penstock.ledger.lookup import newest
+from penstock.ledger.manifest import PART_FORMAT, Part
 from penstock.ledger.store import CHUNK, Added, Ledger
+from penstock.metering.event import new_id
 from penstock.pricing.book import PriceRow, make_book
 
 
@@ -158,6 +160,36 @@ def test_events_are_found_by_request_time_and_number(ledger):
     assert ledger.events(until=middle) == [e for e in given_events if e.at < middle]
     assert ledger.events(limit=5) == given_events[:5]
     assert ledger.events(limit=5, newest_first=True) == given_events[:-6:-1]
+
+
+def test_a_request_is_found_near_the_time_in_its_id_and_anywhere_else(ledger):
+    near, far = event(id=new_id(NOON.timestamp()), at=NOON + timedelta(hours=20)), event()
+    ledger.add([near, far, *many(20, days=9)], source="csv")
+    late = event(request_id=near.id, attempt=2, at=NOON + timedelta(hours=30))
+    with LogWriter(ledger.folder, "w0") as writer:
+        writer.append(late)
+        writer.write()
+        assert ledger.events(request_id=near.id) == [near, late]
+    assert ledger.events(request_id=far.id) == [far]
+    assert ledger.events(request_id="a\0b") == []
+
+
+@given(
+    spans=st.lists(st.tuples(st.integers(0, 20), st.integers(0, 5), st.integers(1, 9)), max_size=6),
+    rows=st.integers(0, 20),
+)
+def test_the_parts_kept_for_the_newest_rows_hold_them_however_parts_overlap(spans, rows):
+    parts = [
+        Part(path=str(n), day=NOON.date(), columns=(), rows=count, bytes=0, sha256="", cost=Decimal(0), sources=(),
+             first=NOON + timedelta(days=first), last=NOON + timedelta(days=first + length))
+        for n, (first, length, count) in enumerate(spans)
+    ]  # fmt: skip
+    kept = newest(parts, rows)
+    dropped = [part for part in parts if part not in kept]
+    assert sum(part.rows for part in kept) >= min(rows, sum(part.rows for part in parts))
+    if kept and dropped:
+        surely_younger = sum(part.rows for part in kept if part.first > max(one.last for one in dropped))
+        assert surely_younger >= rows
 
 
 def test_a_correction_adds_up_with_the_event_it_corrects(ledger):

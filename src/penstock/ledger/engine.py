@@ -9,11 +9,9 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from penstock.ledger.columns import SCHEMA, default_of
 from penstock.ledger.manifest import Part
-from penstock.ledger.objects import object_store
 from penstock.metering.event import new_id
 
 OFFLINE: dict[str, str | bool | int | float | list[str]] = {
@@ -26,6 +24,7 @@ OFFLINE: dict[str, str | bool | int | float | list[str]] = {
 def connect(folder: Path, *, memory: str = "") -> duckdb.DuckDBPyConnection:
     """Open an engine in memory; what does not fit (or is more than `memory`) spills into the ledger's `tmp`."""
     connection = duckdb.connect(":memory:", config=OFFLINE)
+    connection.execute("SET parquet_metadata_cache = true")  # parts never change
     connection.execute(f"SET temp_directory = {quoted(str(folder / 'tmp' / f'duckdb-{new_id()}'))}")
     if memory:
         connection.execute(f"SET memory_limit = {quoted(memory)}")
@@ -69,7 +68,7 @@ class Relation:
     ) -> None:
         self._connection, self._folder, self._columns, self._name = connection, folder, columns, name
         self._registered: list[str] = []
-        empty = schema.empty_table() if tail is None else tail
+        empty = pa.Table.from_batches([], schema) if tail is None else tail
         self._selects = [self._select(self._register(empty), schema.names)]
         alike = sorted(parts, key=lambda part: (part.remote, part.columns))
         for (remote, names), group in groupby(alike, key=lambda part: (part.remote, part.columns)):
@@ -89,11 +88,15 @@ class Relation:
         if not remote:
             files = ", ".join(quoted(str(self._folder / part.path)) for part in parts)
             return f"read_parquet([{files}], hive_partitioning = false)"
+        import pyarrow.dataset as ds  # noqa: PLC0415  # half a second that only remote parts are worth
+
+        from penstock.ledger.objects import object_store  # noqa: PLC0415
+
         store = object_store(remote)
         paths = [store.path(part.path) for part in parts]
         return self._register(ds.dataset(paths, format="parquet", filesystem=store.filesystem))
 
-    def _register(self, data: pa.Table | ds.Dataset) -> str:
+    def _register(self, data: Any) -> str:
         name = f"{self._name}_{len(self._registered)}"
         self._connection.register(name, data)
         self._registered.append(name)

@@ -53,7 +53,7 @@ class Staging:
         for path in sorted(self._work.glob("*.arrow")):
             with pa.memory_map(str(path)) as file:
                 tables.append(pa.ipc.open_file(file).read_all())
-        self.engine.register("staged", pa.concat_tables([SCHEMA.empty_table(), *tables]))
+        self.engine.register("staged", pa.concat_tables([pa.Table.from_batches([], SCHEMA), *tables]))
 
     def write(self, query: str, *, renumber: bool = False) -> list[Part]:
         """Write what `query` gives (all columns, sorted by `at`) as one part a day, under the names they will keep.

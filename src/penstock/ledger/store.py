@@ -10,16 +10,18 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
 from penstock.errors import InputError
-from penstock.ledger.columns import SCHEMA, to_arrow, to_events
+from penstock.ledger.columns import to_arrow
 from penstock.ledger.compaction import Compacted, Progress, compact, silent
-from penstock.ledger.engine import Relation, between, connect, quoted
+from penstock.ledger.engine import Relation, connect
 from penstock.ledger.extract import Form, extract
 from penstock.ledger.log import list_logs
 from penstock.ledger.logfile import is_live
+from penstock.ledger.lookup import find_events
 from penstock.ledger.manifest import ConflictError, Manifest, Part, Writer
 from penstock.ledger.objects import object_store
 from penstock.ledger.parts import Staging, staging
@@ -177,18 +179,12 @@ class Ledger:
         newest_first: bool = False,
     ) -> list[UsageEvent]:
         """Return events by `at` (`since` included, `until` not), oldest first, or all events of one request."""
-        snapshot = self.snapshot()
-        wanted = f"request_id = {quoted(request_id)}" if request_id else "true"
-        span = between(since, until)
-        order = "DESC" if newest_first else "ASC"
         cursor = self._engine.cursor()
         try:
-            booked = Relation(cursor, self.folder, within(snapshot.parts, since, until), snapshot.tail)
-            query = (
-                f"SELECT * FROM ({booked.sql}) WHERE {wanted} "
-                f'AND {span} ORDER BY "at" {order}, id {order} {"" if limit is None else f"LIMIT {int(limit)}"}'
-            )
-            return to_events(cursor.sql(query).to_arrow_table().cast(SCHEMA))
+            return find_events(
+                cursor, self.folder, self.snapshot(),
+                request_id=request_id, since=since, until=until, limit=limit, newest_first=newest_first,
+            )  # fmt: skip
         finally:
             cursor.close()
 
@@ -279,7 +275,7 @@ class Ledger:
 
     def summary(self) -> "ibis.Table":
         """Return the totals of retired days by month, as an Ibis table; columns as `retention.SUMMARY`."""
-        return self._views().make(self.manifest.parts("summary"), SUMMARY.empty_table(), SUMMARY)
+        return self._views().make(self.manifest.parts("summary"), pa.Table.from_batches([], SUMMARY), SUMMARY)
 
     def _views(self) -> Views:
         if not hasattr(self._threads, "views"):

@@ -12,7 +12,7 @@ from penstock.ledger.frames import Frame
 from penstock.ledger.log import LogHeader, read_log
 from penstock.metering.event import UsageEvent
 
-EMPTY = SCHEMA.empty_table()
+EMPTY = pa.Table.from_batches([], SCHEMA)  # not empty_table(): that would import pandas
 MOST_CHUNKS = 64
 _decode = msgspec.msgpack.Decoder(UsageEvent).decode
 

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ class Views:
     def __init__(self, cursor: duckdb.DuckDBPyConnection, folder: Path) -> None:
         import ibis  # noqa: PLC0415  # takes half a second: only those who ask questions wait for it
 
-        self._operations, self._schema_of = ibis.expr.operations, ibis.Schema.from_pyarrow
+        self._operations, self._schema_of = ibis.expr.operations, cache(ibis.Schema.from_pyarrow)
         self._cursor, self._folder, self._count = cursor, folder, 0
         self._backend = ibis.duckdb.from_connection(cursor)
         self._kept: deque[tuple[str, Relation]] = deque()
