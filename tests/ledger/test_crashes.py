@@ -275,3 +275,41 @@ def test_a_reader_during_writing_and_compaction_sees_each_event_exactly_once(tmp
         assert looks > 3
         assert Counter(one.id for one in ledger.events()) == Counter(written)
         assert not any(is_live(log) for log in list_logs(tmp_path))
+
+
+def test_a_part_is_on_the_disk_before_it_has_its_name_and_has_its_name_before_its_log_goes(tmp_path, monkeypatch):
+    with LogWriter(tmp_path, "w0") as writer:
+        writer.append(event())
+    with Ledger.open(tmp_path) as ledger:
+        seen = die_at(monkeypatch, -1, after=False)
+        ledger.compact()
+    steps = [name for name in seen if name in {"fsync", "replace", "commit", "unlink"}]
+    assert steps == ["fsync", "replace", "fsync", "fsync", "commit", "unlink"]
+
+
+@pytest.mark.parametrize("moment", ["after the logs are listed", "after the manifest is read"])
+def test_a_compaction_between_two_steps_of_a_reader_changes_nothing_for_it(tmp_path, monkeypatch, moment):
+    written = many(10)
+    with LogWriter(tmp_path, "w0") as writer:
+        for one in written:
+            writer.append(one)
+    compactions = []
+
+    def once(real):
+        def call(*args):
+            result = real(*args)
+            if not compactions:
+                compactions.append(1)
+                with Ledger.open(tmp_path) as other:
+                    assert other.compact().events == 10
+            return result
+
+        return call
+
+    with Ledger.open(tmp_path) as ledger:
+        if moment == "after the logs are listed":
+            monkeypatch.setattr("penstock.ledger.snapshot.list_logs", once(list_logs))
+        else:
+            monkeypatch.setattr(Manifest, "snapshot", once(Manifest.snapshot))
+        assert len(ledger.events()) == 10
+        assert compactions
