@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.gateway.endpoints import CHAT, MESSAGES, RESPONSES, azure_deployment
-from penstock.gateway.providers import Destination, body_for, with_model, with_usage
+from penstock.gateway.providers import Destination, with_model, with_usage
 from penstock.gateway.server import Head
-from penstock.metering.request import RequestHead
 from penstock.policies.deployments import Deployment, Provider, target_of
 
 
@@ -58,7 +57,7 @@ def test_the_providers_key_takes_the_place_of_the_clients(kind, header):
         (b"api-key", b"client"),
         (b"x", b"y"),
     ]
-    sent = destination(kind, api_key_env="KEY").request(head, "POST", "/p", b"{}")
+    sent = destination(kind, api_key_env="KEY").request(head, "k", "POST", lambda: "/p", b"{}")
     assert header in sent
     assert b"client" not in sent
     assert b"x: y\r\n" in sent
@@ -68,7 +67,7 @@ def test_the_providers_key_takes_the_place_of_the_clients(kind, header):
 def test_without_a_key_of_its_own_the_clients_key_is_passed_on():
     head = Head()
     head.headers = [(b"authorization", b"Bearer client"), (b"connection", b"close"), (b"host", b"me"), (b"te", b"x")]
-    sent = destination().request(head, "POST", "/p", b"")
+    sent = destination().request(head, "k", "POST", lambda: "/p", b"")
     assert b"authorization: Bearer client\r\n" in sent
     assert b"host: api.example.com\r\n" in sent
     assert b"te: x" not in sent
@@ -100,8 +99,7 @@ def test_bodies_change_only_in_what_was_asked_for(rest, model):
     document = {**rest, "model": model}
     document.pop("stream_options", None)
     body = json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    head = RequestHead(model=model)
-    changed = json.loads(body_for(body, head, "other", ask_for_usage=True))
+    changed = json.loads(with_model(with_usage(body), model, "other"))
     assert changed == {**document, "model": "other", "stream_options": {"include_usage": True}}
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.gateway.outbox import Outbox
 from penstock.gateway.server import Head, Inbound, Request, SeenHeads, ServerLimits, status_line
 
 
@@ -45,7 +46,9 @@ class Door:
         self.asked: list[Request] = []
         self.later = later
         self.seen = seen or SeenHeads()
-        self.inbound = Inbound(self.handle, set(), self.loop, limits or ServerLimits(), self.seen)
+        self.inbound = Inbound(
+            self.handle, set(), self.loop, limits=limits or ServerLimits(), seen=self.seen, outbox=Outbox(self.loop)
+        )
         self.wire = Wire()
         self.inbound.connection_made(self.wire)
 
@@ -63,6 +66,10 @@ class Door:
                 self.inbound.data_received(piece)
             self.loop.run_until_complete(asyncio.sleep(0))
         return self
+
+    def sweep(self, seconds: float) -> None:
+        self.inbound.sweep(self.loop.time() + seconds)
+        self.loop.run_until_complete(asyncio.sleep(0))
 
     def close(self) -> None:
         self.loop.close()
@@ -167,22 +174,22 @@ def test_an_old_client_gets_its_answer_and_the_end(door):
 
 def test_who_says_nothing_or_says_it_too_slowly_is_hung_up_on(door):
     idle = door()
-    idle.inbound.sweep(idle.loop.time() + 76)
+    idle.sweep(76)
     assert idle.wire.closing
     slow = door().send(POST[:20])
-    slow.inbound.sweep(slow.loop.time() + 61)
+    slow.sweep(61)
     assert slow.wire.out.startswith(b"HTTP/1.1 408 ")
     busy = door(later=True).send(POST)
-    busy.inbound.sweep(busy.loop.time() + 600)
+    busy.sweep(600)
     assert not busy.wire.closing
 
 
 def test_a_reply_that_nobody_takes_is_given_up(door):
     one = door(later=True).send(POST)
     one.inbound.pause_writing()
-    one.inbound.sweep(one.loop.time() + 59)
+    one.sweep(59)
     assert not one.wire.closing
-    one.inbound.sweep(one.loop.time() + 61)
+    one.sweep(61)
     assert one.wire.closing
 
 

@@ -16,7 +16,7 @@ from penstock.gateway.booking import Booking
 from penstock.gateway.driving import Drive
 from penstock.gateway.endpoints import Endpoint
 from penstock.gateway.inflation import InflatingReader, plain_body
-from penstock.gateway.providers import Destination, body_for, returned_headers
+from penstock.gateway.providers import Destination, with_model, with_usage
 from penstock.gateway.refusals import refusal_body
 from penstock.gateway.relay import Relay
 from penstock.gateway.server import Inbound, Request, status_line
@@ -24,7 +24,7 @@ from penstock.gateway.upstream import Exchange, UpstreamError, send
 from penstock.metering.attribution import Attribution, attribute, clean
 from penstock.metering.counting import estimate
 from penstock.metering.event import Outcome, Purpose, UsageEvent, new_id
-from penstock.metering.meter import NOTHING, Attempt, meter, total
+from penstock.metering.meter import NOTHING, meter, total
 from penstock.metering.readers import read_body, stream_reader
 from penstock.metering.reading import Reading, StreamReader
 from penstock.metering.request import RequestHead, read_request
@@ -210,29 +210,39 @@ class Gateway:
     ) -> tuple[Reply, float | None]:
         """Make one attempt; return its reply, and how long the provider wants to be left alone."""
         call.decisions.append(f"{target.deployment.name}#{number}" + ("" if purpose == "call" else f" {purpose}"))
-        destination = self._destinations[target.provider.name]
-        provider = target.provider
-        hide_usage = (
-            bool(call.head.stream) and not call.head.include_usage and call.endpoint.name in {"chat", "completions"}
+        provider, head, body = target.provider, call.head, call.body
+        destination = self._destinations[provider.name]
+        hide_usage = False
+        if head.stream and not head.include_usage and call.endpoint.name in {"chat", "completions"}:
+            hide_usage = True
+            body = with_usage(body)
+        if head.model and head.model != target.upstream:
+            body = with_model(body, head.model, target.upstream)
+        request = destination.request(
+            call.request.head,
+            target.key,
+            "POST",
+            lambda: destination.path_for(call.endpoint, target, call.request.head.target),
+            body,
         )
-        body = body_for(call.body, call.head, target.upstream if call.head.model else "", ask_for_usage=hide_usage)
-        path = destination.path_for(call.endpoint, target, call.request.head.target)
-        at = call.at if number == 1 else datetime.now(UTC)
-        started = self._loop.time()
-        step = _Step(call, target, number, purpose, at, started)
+        step = _Step(call, target, number, purpose, call.at if number == 1 else datetime.now(UTC), self._loop.time())
         try:
-            exchange = await send(
-                destination.origin,
-                destination.request(call.request.head, "POST", path, body),
-                timeout=provider.timeout,
-                stall_timeout=provider.stall_timeout,
-                max_reply=self._settings.max_reply,
+            connection = destination.origin.warm() or await destination.origin.connection()
+            exchange = connection.send(
+                request, step.started + provider.timeout, provider.stall_timeout, self._settings.max_reply
             )
+            await exchange.head()
         except UpstreamError as error:
             return await self._unanswered(step, error, events), None
         if exchange.streamed:
             return await self._stream(step, exchange, events, hide_usage=hide_usage), None
-        return await self._whole(step, exchange, events)
+        reading = self._read_whole(step, exchange)
+        if reading.usage_source == "none" and exchange.status < 400:
+            reading = await self._estimated(step, reading, plain_body(exchange).decode("utf-8", "replace"))
+        outcome: Outcome = "error" if exchange.status >= 400 else "aborted" if call.inbound.closed else "ok"
+        self._book(step, events, reading, outcome=outcome, status=exchange.status)
+        wait = _retry_after(exchange) if exchange.status in RETRYABLE else None
+        return Reply(exchange.status, exchange.head_lines, exchange.body, events), wait
 
     async def _unanswered(self, step: "_Step", error: UpstreamError, events: list[UsageEvent]) -> Reply:
         reading = NOTHING
@@ -242,26 +252,14 @@ class Gateway:
         self._book(step, events, reading, outcome="error", status=0, error=error.code)
         status = {"timeout": 504, "connect_timeout": 504, "queue_full": 503}.get(error.code, 502)
         body = refusal_body(step.call.flavour, status, f"upstream_{error.code}", str(error), step.call.request_id)
-        return Reply(status, [(b"content-type", b"application/json")], body, events)
+        return Reply(status, b"content-type: application/json\r\n", body, events)
 
-    async def _whole(self, step: "_Step", exchange: Exchange, events: list[UsageEvent]) -> tuple[Reply, float | None]:
-        reading = NOTHING
-        plain = plain_body(exchange)
+    def _read_whole(self, step: "_Step", exchange: Exchange) -> Reading:
         step.first_token_at = exchange.first_byte_at
-        outcome: Outcome = "ok"
         try:
-            reading = read_body(step.call.flavour, plain)
+            return read_body(step.call.flavour, plain_body(exchange))
         except (UsageError, msgspec.MsgspecError):
-            reading = Reading(error="unreadable_usage")
-        if exchange.status >= 400:
-            outcome = "error"
-        elif reading.usage_source == "none":
-            reading = await self._estimated(step, reading, plain.decode("utf-8", "replace"))
-        if step.call.inbound.closed and outcome == "ok":
-            outcome = "aborted"
-        self._book(step, events, reading, outcome=outcome, status=exchange.status)
-        wait = _retry_after(exchange) if exchange.status in RETRYABLE else None
-        return Reply(exchange.status, exchange.headers, exchange.body, events), wait
+            return Reading(error="unreadable_usage")
 
     async def _stream(self, step: "_Step", exchange: Exchange, events: list[UsageEvent], *, hide_usage: bool) -> Reply:
         call = step.call
@@ -274,7 +272,7 @@ class Gateway:
         relay = Relay(inbound, exchange, reader, chunked=chunked)
         step.first_token_at = exchange.first_byte_at
         inbound.start_stream(
-            b"%s%s%s" % (status_line(exchange.status), returned_headers(exchange.headers), _stamp(call)),
+            b"%s%s%s" % (status_line(exchange.status), exchange.head_lines, _stamp(call)),
             chunked=chunked,
         )
         if relay.gone:
@@ -303,7 +301,7 @@ class Gateway:
         else:
             trailer = _trailer(call, events) if self._settings.stream_trailer and not packed else b""
             relay.finish(last + trailer, keep_alive=call.request.head.keep_alive)
-        return Reply(exchange.status, exchange.headers, b"", events, relayed=True)
+        return Reply(exchange.status, exchange.head_lines, b"", events, relayed=True)
 
     def _left(self, relay: Relay) -> None:
         self._draining += 1
@@ -339,15 +337,26 @@ class Gateway:
     ) -> None:
         call, target = step.call, step.target
         now = self._loop.time()
-        attempt = Attempt(
-            request_id=call.request_id, attempt=step.number, purpose=step.purpose, at=step.at,
-            recorded_at=datetime.now(UTC), endpoint=call.endpoint.name, requested_model=call.requested_model,
-            outcome=outcome, status=status, error=error, stream=bool(call.head.stream),
+        event = meter(
+            self._catalog,
+            target.served,
+            reading,
+            call.attribution,
+            request_id=call.request_id,
+            attempt=step.number,
+            purpose=step.purpose,
+            at=step.at,
+            recorded_at=datetime.now(UTC),
+            endpoint=call.endpoint.name,
+            requested_model=call.requested_model,
+            outcome=outcome,
+            status=status,
+            error=error,
+            stream=bool(call.head.stream),
             duration_us=int((now - step.started) * 1e6),
             first_token_us=int((step.first_token_at - step.started) * 1e6) if step.first_token_at else 0,
             decision=call.decisions[-1],
-        )  # fmt: skip
-        event = meter(self._catalog, target.served, attempt, reading, call.attribution)
+        )
         events.append(event)
         self._booking.book(event)
 
@@ -356,7 +365,7 @@ class Gateway:
     def _send_reply(self, call: LiveCall, reply: Reply) -> None:
         head = b"%s%s%s%s" % (
             status_line(reply.status),
-            returned_headers(reply.headers),
+            reply.head,
             _stamp(call),
             _cost_headers(reply.events),
         )
@@ -428,7 +437,9 @@ class Gateway:
         try:
             exchange = await send(
                 destination.origin,
-                destination.request(request.head, request.head.method, path, request.body),
+                destination.request(
+                    request.head, f"{destination.provider.name} {path}", request.head.method, lambda: path, request.body
+                ),
                 timeout=destination.provider.timeout,
                 stall_timeout=destination.provider.stall_timeout,
                 max_reply=self._settings.max_reply,
@@ -436,7 +447,7 @@ class Gateway:
         except UpstreamError as error:
             self._refuse(inbound, request, None, "", RefusedError(502, f"upstream_{error.code}", str(error)))
             return
-        head = status_line(exchange.status) + returned_headers(exchange.headers)
+        head = status_line(exchange.status) + exchange.head_lines
         if not exchange.streamed:
             inbound.reply(head, exchange.body, keep_alive=request.head.keep_alive)
             return

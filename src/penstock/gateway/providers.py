@@ -5,12 +5,11 @@ import os
 import re
 import ssl
 from asyncio import AbstractEventLoop
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from penstock.gateway.endpoints import Endpoint
 from penstock.gateway.server import Head
 from penstock.gateway.upstream import Origin
-from penstock.metering.request import RequestHead
 from penstock.policies.deployments import Provider, Target
 
 NOT_FORWARDED = frozenset(
@@ -19,7 +18,6 @@ NOT_FORWARDED = frozenset(
 )
 """Headers that concern one hop only, or that Penstock sets itself."""
 KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key"})
-NOT_RETURNED = frozenset(b"connection keep-alive transfer-encoding content-length trailer upgrade".split())
 
 
 class Destination:
@@ -76,11 +74,14 @@ class Destination:
             return f"{self.base_path}/openai/responses?api-version={version}"
         return f"{self.base_path}/openai/deployments/{target.upstream}{endpoint.path}?api-version={version}"
 
-    def request(self, head: Head, method: str, path: str, body: bytes) -> bytes:
-        """Return the bytes of a request: head and body in one write."""
-        forwarded = head.forwarded.get(f"{self.provider.name} {path}")
+    def request(self, head: Head, key: str, method: str, path: Callable[[], str], body: bytes) -> bytes:
+        """Return the bytes of a request: head and body in one write.
+
+        The head is made once for all requests with the same one to the same target; `key` names the target.
+        """
+        forwarded = head.forwarded.get(key)
         if forwarded is None:
-            forwarded = head.forwarded[f"{self.provider.name} {path}"] = self._forwarded(head, method, path)
+            forwarded = head.forwarded[key] = self._forwarded(head, method, path())
         return b"%b%d\r\n\r\n%b" % (forwarded, len(body), body)
 
     def _forwarded(self, head: Head, method: str, path: str) -> bytes:
@@ -92,16 +93,6 @@ class Destination:
             lines.append(b"%b: %b\r\n" % (name, value))
         lines.append(b"content-length: ")
         return b"".join(lines)
-
-
-def body_for(call_body: bytes, head: RequestHead, model: str, *, ask_for_usage: bool) -> bytes:
-    """Return the client's bytes with the model's name and the wish for usage put in, and nothing else touched."""
-    body = call_body
-    if model and model != head.model:
-        body = with_model(body, head.model, model)
-    if ask_for_usage:
-        body = with_usage(body)
-    return body
 
 
 def with_model(body: bytes, old: str, new: str) -> bytes:
@@ -124,8 +115,3 @@ def with_usage(body: bytes) -> bytes:
     document = json.loads(body)
     document["stream_options"] = {**(document.get("stream_options") or {}), "include_usage": True}
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def returned_headers(headers: list[tuple[bytes, bytes]]) -> bytes:
-    """Return the provider's headers as the client gets them: all but those of the hop."""
-    return b"".join([b"%b: %b\r\n" % header for header in headers if header[0] not in NOT_RETURNED])

@@ -8,6 +8,7 @@ from http import HTTPStatus
 import httptools
 from msgspec import Struct
 
+from penstock.gateway.outbox import Outbox
 from penstock.gateway.upstream import HIGH_WATER
 from penstock.metering.attribution import Attribution
 
@@ -46,7 +47,7 @@ class Head:
         self.attribution: Attribution | None = None
         """Who pays, as far as the headers say it: worked out once."""
         self.forwarded: dict[str, bytes] = {}
-        """The head as it goes to a provider, up to the length of the body; by provider and path."""
+        """The head as it goes to a target, up to the length of the body; by the target's key."""
 
 
 class Request:
@@ -117,8 +118,8 @@ class Inbound(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_begun_at", "_body", "_body_size", "_busy", "_connections", "_first", "_fresh", "_handle", "_head",
-        "_head_size", "_in_head", "_limits", "_loop", "_parser", "_paused", "_refused", "_seen", "_stuck_at", "closed",
-        "idle_since", "on_drained", "on_gone", "streaming", "transport",
+        "_head_size", "_in_head", "_limits", "_loop", "_outbox", "_parser", "_paused", "_refused", "_seen", "_stuck_at",
+        "closed", "idle_since", "on_drained", "on_gone", "streaming", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -126,10 +127,13 @@ class Inbound(asyncio.Protocol):
         handle: Callable[["Inbound", Request], None],
         connections: set["Inbound"],
         loop: asyncio.AbstractEventLoop,
+        *,
         limits: ServerLimits,
         seen: SeenHeads,
+        outbox: Outbox,
     ) -> None:
         self._handle = handle
+        self._outbox = outbox
         self._seen = seen
         self._fresh = True
         self._first = b""
@@ -244,7 +248,7 @@ class Inbound(asyncio.Protocol):
             if name == b"content-length" and int(value) > self._limits.max_body:
                 self._refuse(413, f"The body is larger than {self._limits.max_body} bytes.")
             elif name == b"expect" and value.lower() == b"100-continue" and not self._busy and not self._refused:
-                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._outbox.write(self.transport, b"HTTP/1.1 100 Continue\r\n\r\n")
         if size > self._limits.max_headers:
             self._refuse(431, f"The head is larger than {self._limits.max_headers} bytes.")
 
@@ -283,11 +287,12 @@ class Inbound(asyncio.Protocol):
         self._refused = True
         if not self._busy:
             body = b'{"error":{"message":"%s","type":"invalid_request_error","code":"bad_http"}}' % sentence.encode()
-            self.transport.write(
+            self._outbox.write(
+                self.transport,
                 b"%scontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
-                % (status_line(status), len(body), body)
+                % (status_line(status), len(body), body),
             )
-        self.transport.close()
+        self._outbox.close(self.transport)
 
     # Answering
 
@@ -296,7 +301,7 @@ class Inbound(asyncio.Protocol):
         if self.closed:
             return
         closing = b"" if keep_alive else b"connection: close\r\n"
-        self.transport.write(b"%scontent-length: %d\r\n%s\r\n%s" % (head, len(body), closing, body))
+        self._outbox.write(self.transport, b"%scontent-length: %d\r\n%s\r\n%s" % (head, len(body), closing, body))
         self._answered(keep_alive)
 
     def start_stream(self, head: bytes, *, chunked: bool) -> None:
@@ -304,17 +309,17 @@ class Inbound(asyncio.Protocol):
         self.streaming = True
         if not self.closed:
             framing = b"transfer-encoding: chunked\r\n\r\n" if chunked else b"connection: close\r\n\r\n"
-            self.transport.write(head + framing)
+            self._outbox.write(self.transport, head + framing)
 
     def write_chunk(self, data: bytes) -> None:
         """Send a piece of a chunked stream."""
         if data and not self.closed:
-            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self._outbox.write(self.transport, b"%x\r\n%b\r\n" % (len(data), data))
 
     def write_raw(self, data: bytes) -> None:
         """Send a piece of a stream that ends with the connection."""
         if data and not self.closed:
-            self.transport.write(data)
+            self._outbox.write(self.transport, data)
 
     def end_stream(self, last: bytes, *, chunked: bool, keep_alive: bool) -> None:
         """Send the last piece, and the end."""
@@ -322,7 +327,7 @@ class Inbound(asyncio.Protocol):
         if self.closed:
             return
         if chunked:
-            self.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n")
+            self._outbox.write(self.transport, b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n")
         else:
             self.write_raw(last)
         self._answered(keep_alive and chunked)
@@ -331,13 +336,14 @@ class Inbound(asyncio.Protocol):
         """End a stream in a way that no client takes for its proper end."""
         self.on_gone = self.on_drained = None
         if not self.closed:
+            self._outbox.flush()
             self.transport.abort()
 
     def _answered(self, keep_alive: bool) -> None:
         self.on_gone = self.on_drained = None
         self.idle_since = self._loop.time()
         if not keep_alive or self._refused:
-            self.transport.close()
+            self._outbox.close(self.transport)
             return
         if not self._ahead:
             self._busy = False
@@ -368,9 +374,9 @@ class Inbound(asyncio.Protocol):
         elif begun and now - begun > self._limits.request_timeout:
             self._refuse(408, "The request took too long to come.")
         elif not self._busy and not begun and now - self.idle_since > self._limits.idle_timeout:
-            self.transport.close()
+            self._outbox.close(self.transport)
 
     def close_when_idle(self) -> None:
         """Hang up now if nothing is being answered; the worker asks again until all are gone."""
         if not self._busy:
-            self.transport.close()
+            self._outbox.close(self.transport)

@@ -13,9 +13,13 @@ from urllib.parse import urlsplit
 import httptools
 
 from penstock.gateway.driving import Waiter
+from penstock.gateway.outbox import Outbox
+from penstock.gateway.shortcuts import WholeReply, whole_chunks, whole_reply
 
 HIGH_WATER = 256 * 1024
 """Bytes of a reply that may wait for a slow client before its provider is made to wait."""
+NOT_RETURNED = frozenset(b"connection keep-alive transfer-encoding content-length trailer upgrade".split())
+"""Headers that concern the hop from the provider only."""
 IDLE_SECONDS = 45.0
 """A connection unused for this long is closed: providers close theirs after a minute or more."""
 
@@ -31,8 +35,8 @@ class UpstreamError(Exception):
 class Sink(Protocol):
     """Where the body of a stream goes while it comes."""
 
-    def write(self, data: bytes) -> None:
-        """Take a piece of the body."""
+    def write(self, data: bytes, framed: bytes = b"") -> None:
+        """Take a piece of the body; `framed` is the same piece as one HTTP chunk, where it came as one."""
         ...
 
 
@@ -40,7 +44,7 @@ class Exchange:
     """One request on one connection, and its reply."""
 
     __slots__ = (
-        "_done", "_head", "_parts", "_size", "body", "connection", "deadline", "first_byte_at",
+        "_done", "_head", "_parts", "_size", "body", "connection", "deadline", "first_byte_at", "head_lines",
         "headers", "limit_at", "max_reply", "paused", "relaying", "sink", "stall_timeout", "status", "streamed",
     )  # fmt: skip
 
@@ -48,6 +52,9 @@ class Exchange:
         self.connection = connection
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
+        """Names in lower case; empty where the reply did not need the parser."""
+        self.head_lines = b""
+        """Header lines as the client gets them: without those of the hop."""
         self.body = b""
         self.streamed = False
         """The reply is an event stream: `head()` returned early, and `end()` is still to be awaited."""
@@ -81,10 +88,10 @@ class Exchange:
 
     def header(self, name: bytes) -> bytes:
         """Return the value of a header by its lower-case name, or nothing."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return b""
+        if not self.headers and self.head_lines:
+            lines = (line.partition(b":") for line in self.head_lines.split(b"\r\n") if line)
+            self.headers = [(key.lower(), value.strip()) for key, _, value in lines]
+        return dict(self.headers).get(name, b"")
 
     # What the connection reports
 
@@ -92,13 +99,13 @@ class Exchange:
         """The head is complete."""
         self.status = status
         self.first_byte_at = now
+        self.head_lines = b"".join([b"%b: %b\r\n" % line for line in self.headers if line[0] not in NOT_RETURNED])
         if status == 200 and self.header(b"content-type").startswith(b"text/event-stream"):
             self.streamed = True
             self.deadline = now + self.stall_timeout
 
-    def got(self, parts: list[bytes]) -> None:
+    def got(self, data: bytes) -> None:
         """Body bytes came: all of one read at once."""
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
         if self.relaying:
             self.sink.write(data)  # type: ignore[union-attr]  # set together with `relaying`
             return
@@ -108,6 +115,17 @@ class Exchange:
             return
         self._parts.append(data)
 
+    def whole(self, reply: WholeReply, now: float) -> None:
+        """All of it came at once."""
+        self.status, self.head_lines, self.body = reply
+        self.first_byte_at = now
+        self._head.settle(None)
+
+    def begin_stream(self) -> None:
+        """Let the one who waits for the head take the stream."""
+        if not self._head.settled:
+            self._head.settle(None)
+
     def completed(self) -> None:
         """The reply has ended as it should."""
         if not self.streamed:
@@ -115,8 +133,7 @@ class Exchange:
             self.body = parts[0] if len(parts) == 1 else b"".join(parts)
             self._head.settle(None)
             return
-        if not self._head.settled:
-            self._head.settle(None)
+        self.begin_stream()
         self._done.settle(None)
 
     def failed(self, error: UpstreamError) -> None:
@@ -131,7 +148,9 @@ class Connection(asyncio.Protocol):
     """One connection to a provider; carries one exchange at a time."""
 
     __slots__ = (
+        "_between_chunks",
         "_complete",
+        "_fresh",
         "_keep",
         "_loop",
         "_origin",
@@ -153,13 +172,19 @@ class Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._complete = False
         self._keep = False
-
-    def start(self, request: bytes, exchange: Exchange) -> None:
-        """Send a request; its reply goes to `exchange`."""
-        self.exchange = exchange
+        self._between_chunks = False
+        self._fresh = True
         self._parser = httptools.HttpResponseParser(self)
-        self._complete = False
-        self.transport.write(request)  # type: ignore[union-attr]  # connected before it is handed out
+
+    def send(self, request: bytes, deadline: float, stall_timeout: float, max_reply: int) -> Exchange:
+        """Send a request, head and body; await `head()` of the exchange for its reply."""
+        exchange = self.exchange = Exchange(self, max_reply)
+        exchange.deadline = deadline
+        exchange.stall_timeout = stall_timeout
+        self._complete = self._between_chunks = False
+        self._fresh = True
+        self._origin.outbox.write(self.transport, request)  # type: ignore[arg-type]  # connected before it is handed out
+        return exchange
 
     def abort(self, error: UpstreamError | None = None) -> None:
         """Close at once; an exchange under way fails with `error`."""
@@ -187,11 +212,38 @@ class Connection(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]  # a stream transport, as asked for
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, then hand it on in one piece."""
+        """Take what came: by a short cut if it has a usual shape, else through the parser."""
         exchange = self.exchange
         if exchange is None:
             self.abort()  # bytes that nobody asked for: this connection can no longer be trusted
             return
+        if self._fresh:
+            self._fresh = False
+            reply = whole_reply(data)
+            if reply is not None and len(reply.body) <= exchange.max_reply:
+                self.exchange = None
+                now = self._loop.time()
+                self._origin.give_back(self, now)
+                exchange.whole(reply, now)
+                return
+            end = data.find(b"\r\n\r\n") + 4
+            if 4 < end < len(data):  # the head first: the stream behind it may have a usual shape
+                self._take(exchange, data[:end])
+                data = data[end:]
+                if self.exchange is not exchange:
+                    return
+        self._take(exchange, data)
+
+    def _take(self, exchange: Exchange, data: bytes) -> None:
+        if self._between_chunks and exchange.relaying:
+            pieces, end = whole_chunks(data)
+            if pieces:
+                exchange.deadline = self._loop.time() + exchange.stall_timeout
+                framed = data if end == len(data) else data[:end]
+                exchange.sink.write(pieces[0] if len(pieces) == 1 else b"".join(pieces), framed)  # type: ignore[union-attr]
+                if end == len(data) or self.exchange is not exchange:
+                    return
+                data = data[end:]
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -203,11 +255,11 @@ class Connection(asyncio.Protocol):
             self._parts = []
             if exchange.streamed:
                 exchange.deadline = self._loop.time() + exchange.stall_timeout
-            exchange.got(parts)
+            exchange.got(parts[0] if len(parts) == 1 else b"".join(parts))
         if self._complete:
             self._finish()
-        elif exchange.streamed and not exchange._head.settled:  # noqa: SLF001
-            exchange._head.settle(None)  # noqa: SLF001
+        elif exchange.streamed:
+            exchange.begin_stream()
 
     def eof_received(self) -> bool:
         """Let a reply that is delimited by the end of the connection end here."""
@@ -244,11 +296,21 @@ class Connection(asyncio.Protocol):
         if status < 200:  # 100 Continue and its like: the real head follows
             self.exchange.headers.clear()  # type: ignore[union-attr]
             return
-        self.exchange.began(status, self._loop.time())  # type: ignore[union-attr]
+        exchange = self.exchange
+        exchange.began(status, self._loop.time())  # type: ignore[union-attr]
+        self._between_chunks = exchange.header(b"transfer-encoding").lower() == b"chunked"  # type: ignore[union-attr]
 
     def on_body(self, body: bytes) -> None:
         """Collect a piece of the body."""
         self._parts.append(body)
+
+    def on_chunk_header(self) -> None:
+        """Note that a chunk has begun."""
+        self._between_chunks = False
+
+    def on_chunk_complete(self) -> None:
+        """Note that the parser stands between two chunks: a whole one need not pass through it."""
+        self._between_chunks = True
 
     def on_message_complete(self) -> None:
         """Note the end; it is acted on once the read is parsed."""
@@ -259,7 +321,7 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         exchange, self.exchange = self.exchange, None
         if self._keep and not self.closed:
-            self._origin.give_back(self)
+            self._origin.give_back(self, self._loop.time())
         else:
             self._origin.drop(self)
             self.abort()
@@ -277,7 +339,9 @@ class Origin:
         connections: int = 512,
         connect_timeout: float = 5.0,
         context: ssl.SSLContext | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
+        self.outbox = outbox or Outbox(loop)
         parts = urlsplit(url)
         self._loop = loop
         self.unix_path = url.removeprefix("unix:") if url.startswith("unix:") else ""
@@ -296,13 +360,23 @@ class Origin:
         self._opening = 0
         self._queue: deque[Waiter[None]] = deque()
 
+    def now(self) -> float:
+        """Return the loop's time, in seconds."""
+        return self._loop.time()
+
+    def warm(self) -> Connection | None:
+        """Return a connection that is open and free, if there is one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed:
+                return connection
+        return None
+
     async def connection(self) -> Connection:
         """Return a connection that is free: a warm one if there is one, a new one while the limit allows it."""
         while True:
-            while self._idle:
-                connection = self._idle.pop()
-                if not connection.closed:
-                    return connection
+            if (connection := self.warm()) is not None:
+                return connection
             if len(self._all) + self._opening < self.connections:
                 return await self._open()
             if len(self._queue) >= self.connections * 4:
@@ -340,11 +414,12 @@ class Origin:
                 )
         return connection
 
-    def give_back(self, connection: Connection) -> None:
+    def give_back(self, connection: Connection, now: float) -> None:
         """Keep a connection for the next exchange."""
-        connection.idle_since = self._loop.time()
+        connection.idle_since = now
         self._idle.append(connection)
-        self._next()
+        if self._queue:
+            self._next()
 
     def drop(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
@@ -380,11 +455,7 @@ class Origin:
 
 async def send(origin: Origin, request: bytes, *, timeout: float, stall_timeout: float, max_reply: int) -> Exchange:  # noqa: ASYNC109  # a deadline that `sweep` enforces
     """Send `request` (head and body) and return its exchange, once the reply is whole or its stream has begun."""
-    connection = await origin.connection()
-    exchange = Exchange(connection, max_reply)
-    loop = connection._loop  # noqa: SLF001
-    exchange.deadline = loop.time() + timeout
-    exchange.stall_timeout = stall_timeout
-    connection.start(request, exchange)
+    connection = origin.warm() or await origin.connection()
+    exchange = connection.send(request, origin.now() + timeout, stall_timeout, max_reply)
     await exchange.head()
     return exchange

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from penstock.gateway.booking import Booking
 from penstock.gateway.gateway import Gateway
+from penstock.gateway.outbox import Outbox
 from penstock.gateway.providers import Destination
 from penstock.gateway.server import Inbound, SeenHeads, ServerLimits
 
@@ -51,11 +52,12 @@ async def serve(
     gateway = build(loop)
     connections: set[Inbound] = set()
     seen = SeenHeads()
+    outbox = Outbox(loop)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     server = await loop.create_server(
-        lambda: Inbound(gateway.handle, connections, loop, door.limits, seen),
+        lambda: Inbound(gateway.handle, connections, loop, limits=door.limits, seen=seen, outbox=outbox),
         sock=listening_socket(door.host, door.port),
         backlog=1024,
     )

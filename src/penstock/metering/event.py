@@ -103,8 +103,7 @@ def new_id(now: float | None = None) -> str:
     """Make a UUID version 7 as 32 hex digits: 48 bits of milliseconds, then chance."""
     milliseconds = int((time.time() if now is None else now) * 1000)
     chance = random.getrandbits(74)  # names an event, guards no secret; reseeded after a fork
-    high, low = chance >> 62, chance & 0x3FFF_FFFF_FFFF_FFFF
-    return f"{milliseconds << 80 | 0x7 << 76 | high << 64 | 0x2 << 62 | low:032x}"
+    return f"{milliseconds:012x}7{chance >> 62:03x}{0x8000_0000_0000_0000 | chance & 0x3FFF_FFFF_FFFF_FFFF:x}"
 
 
 def utc_now() -> datetime:

@@ -2,8 +2,9 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Required, TypedDict, Unpack
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from penstock.metering.attribution import Attribution
 from penstock.metering.event import Outcome, Purpose, UsageEvent, new_id
@@ -31,66 +32,59 @@ class Served(Struct, frozen=True, gc=False):
     region: str
 
 
-class Attempt(Struct, frozen=True, kw_only=True, gc=False):
-    """What happened, apart from what was used."""
+class Facts(TypedDict, total=False):
+    """What happened, apart from what was used: fields of the event."""
 
-    request_id: str
+    request_id: Required[str]
     attempt: int
     purpose: Purpose
-    at: datetime
-    recorded_at: datetime
+    at: Required[datetime]
+    recorded_at: Required[datetime]
     endpoint: str
     requested_model: str
     outcome: Outcome
     status: int
-    error: str = ""
-    stream: bool = False
-    duration_us: int = 0
-    first_token_us: int = 0
-    decision: str = ""
+    stream: bool
+    duration_us: int
+    first_token_us: int
+    decision: str
 
 
-def meter(catalog: Catalog, served: Served, attempt: Attempt, reading: Reading, who: Attribution) -> UsageEvent:
+def meter(
+    catalog: Catalog, served: Served, reading: Reading, who: Attribution, *, error: str = "", **facts: Unpack[Facts]
+) -> UsageEvent:
     """Price what was served at the instant it was, and make the event. An unknown price is `unpriced`, never 0."""
-    model, version = catalog.identify(served.provider, reading.model or served.model)
+    provider, usage, at = served.provider, reading.usage, facts["at"]
+    mode = MODES.get(reading.tier, reading.tier)
+    region = reading.region or served.region
+    model, version = catalog.identify(provider, reading.model or served.model)
     key = PriceKey(
-        provider=served.provider, model=model, version=version, deployment_type=served.deployment_type,
-        region=served.region, mode=MODES.get(reading.tier, reading.tier),
-    )  # fmt: skip
-    cost = catalog.price(key, reading.usage, attempt.at)
-    if cost.state == "unpriced" and served.declared and reading.model:
+        provider=provider,
+        model=model,
+        version=version,
+        deployment_type=served.deployment_type,
+        region=region,
+        mode=mode,
+    )
+    cost = catalog.price(key, usage, at)
+    if cost.total is None and served.declared and reading.model:
         # A server of one's own answers with a name of its own; the settings say what it is.
-        model, version = catalog.identify(served.provider, served.model)
-        key = PriceKey(
-            provider=served.provider, model=model, version=version, deployment_type=served.deployment_type,
-            region=served.region, mode=key.mode,
-        )  # fmt: skip
-        cost = catalog.price(key, reading.usage, attempt.at)
+        model, version = catalog.identify(provider, served.model)
+        key = structs.replace(key, model=model, version=version)
+        cost = catalog.price(key, usage, at)
     return UsageEvent(
-        id=attempt.request_id if attempt.attempt == 1 else new_id(),
-        at=attempt.at,
-        recorded_at=attempt.recorded_at,
-        request_id=attempt.request_id,
-        attempt=attempt.attempt,
-        purpose=attempt.purpose,
-        provider=served.provider,
+        id=facts["request_id"] if facts.get("attempt", 1) == 1 else new_id(),
+        provider=provider,
         deployment=served.deployment,
         model=model,
         version=version,
-        requested_model=attempt.requested_model,
         deployment_type=served.deployment_type,
-        region=served.region,
-        mode=key.mode,
-        endpoint=attempt.endpoint,
-        outcome=attempt.outcome,
-        status=attempt.status,
-        error=attempt.error or reading.error,
+        region=region,
+        mode=mode,
+        error=error or reading.error,
         finish_reason=reading.finish_reason,
-        stream=attempt.stream,
         tool_calls=reading.tool_calls,
-        duration_us=attempt.duration_us,
-        first_token_us=attempt.first_token_us,
-        usage=reading.usage,
+        usage=usage,
         usage_source=reading.usage_source,
         price_state=cost.state,
         cost=cost.total,
@@ -105,7 +99,7 @@ def meter(catalog: Catalog, served: Served, attempt: Attempt, reading: Reading, 
         user=who.user,
         run=who.run,
         tags=who.tags,
-        decision=attempt.decision,
+        **facts,
     )
 
 

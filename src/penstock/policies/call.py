@@ -34,7 +34,8 @@ class Reply:
     """What came back. A stream has already gone to the client when policies see its reply."""
 
     status: int
-    headers: list[tuple[bytes, bytes]]
+    head: bytes
+    """Header lines as the client gets them; each ends with CRLF."""
     body: bytes
     events: list[UsageEvent]
     """One for each attempt."""

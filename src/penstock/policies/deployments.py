@@ -82,11 +82,10 @@ class Target(Struct, frozen=True, gc=False):
     provider: Provider
     served: Served
     """What events say of it."""
-
-    @property
-    def upstream(self) -> str:
-        """What the provider calls the model."""
-        return self.deployment.upstream or self.deployment.model
+    upstream: str
+    """What the provider calls the model."""
+    key: str
+    """Tells it from every other target."""
 
 
 def target_of(deployment: Deployment, provider: Provider, *, declared: bool) -> Target:
@@ -99,4 +98,5 @@ def target_of(deployment: Deployment, provider: Provider, *, declared: bool) -> 
         deployment.deployment_type or provider.deployment_type,
         deployment.region or provider.region,
     )
-    return Target(deployment, provider, served)
+    upstream = deployment.upstream or deployment.model
+    return Target(deployment, provider, served, upstream, f"{deployment.name} {upstream}")

@@ -1,7 +1,7 @@
 """Every book in force, in order of precedence: the first layer that has a row for the key decides."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgspec
@@ -69,6 +69,7 @@ class Catalog:
         self._layers = [Layer(book if isinstance(book, Book) else make_book("rows", "", book)) for book in layers]
         self._later, self._without_later = later, without_later
         self._plans: dict[PriceKey, tuple[Timeline, ...]] = {}
+        self._quotes: dict[PriceKey, tuple[PriceRow, datetime, datetime]] = {}
         self._names: dict[tuple[str, str], tuple[str, str]] = {}
 
     @property
@@ -133,6 +134,18 @@ class Catalog:
                 return row
         return None
 
+    def _remember(self, key: PriceKey, row: PriceRow, at: datetime) -> None:
+        """Keep the row and the span around `at` in which nothing else can answer, unless size or hour decide too."""
+        plan = self._plans[key]
+        if any(line.depends_on_more for line in plan) or at < row.valid_from:
+            return
+        edges = sorted({edge for line in plan for edge in line.edges})
+        after = next((edge for edge in edges if edge > at), datetime.max.replace(tzinfo=UTC))
+        before = max((edge for edge in edges if edge <= at), default=row.valid_from)
+        if len(self._quotes) >= MEMO_SIZE:
+            self._quotes.clear()
+        self._quotes[key] = row, before, after
+
     def rows(self, key: PriceKey, at: datetime, input_tokens: int = 0) -> list[PriceRow]:
         """Return the row in force, then the ones that it hides: less specific, or in a lower layer."""
         lines = [line for layer in self.layers(key.provider) for line in layer.matching(key)]
@@ -141,6 +154,9 @@ class Catalog:
 
     def price(self, key: PriceKey, usage: Usage, at: datetime) -> Cost:
         """Price `usage` as of `at`."""
+        quote = self._quotes.get(key)
+        if quote is not None and quote[1] <= at < quote[2]:
+            return cost_of(usage, quote[0])
         row = self.row(key, at, usage.input_tokens)
         if row is None:
             if not usage.units():
@@ -149,6 +165,7 @@ class Catalog:
             known = [row for layer in self.layers(key.provider) for row in layer.models.get(model, ())]
             return Cost(state="unpriced", total=None, reason=why_missing(key, at, known))
         cost = cost_of(usage, row)
+        self._remember(key, row, at)
         if at < row.valid_from:
             reason = cost.reason or f"{row.id} is the earliest price known; it stands in for {at:%Y-%m-%d}"
             return msgspec.structs.replace(cost, reason=reason)

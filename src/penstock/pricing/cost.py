@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
+from itertools import compress
 from typing import Literal
 
 from msgspec import Struct
 
 from penstock.pricing.book import PriceRow
-from penstock.pricing.usage import Usage
+from penstock.pricing.usage import PRICED, Usage
 
 PriceState = Literal["priced", "free", "flat_rate", "unpriced"]
 """How certain a cost is. `unpriced` is an error state, never a zero."""
@@ -63,7 +64,8 @@ def cost_of(usage: Usage, row: PriceRow) -> Cost:
         state: PriceState = "flat_rate" if row.flat_rate else "free"
         return Cost(state=state, total=ZERO, book=row.book, row=row.id, row_hash=row.hash)
     rates, total = row.rates, ZERO
-    for unit, quantity in usage.units().items():
+    counts = usage.counts()
+    for unit, quantity in zip(compress(PRICED, counts), filter(None, counts), strict=True):
         rate = rates.get(unit)
         if rate is None:
             return Cost(

@@ -78,6 +78,19 @@ class Timeline:
             for over, group in groupby(sorted(rows, key=tier), key=tier)
         ]
 
+    @property
+    def depends_on_more(self) -> bool:
+        """Whether the size of the call or the hour of the day has a say, beside the date."""
+        return (
+            len(self.tiers) > 1 or any(line.hours for _, lines in self.tiers for line in lines) or self.tiers[0][0] > 0
+        )
+
+    @property
+    def edges(self) -> set[datetime]:
+        """Instants at which the answer may change."""
+        rows = [row for _, lines in self.tiers for line in lines for row in line.rows]
+        return {row.valid_from for row in rows} | {row.valid_to for row in rows if row.valid_to}
+
     def row(self, at: datetime, input_tokens: int) -> PriceRow | None:
         """Find the row in force: the highest tier below the call's size, the window that holds, the newest date."""
         for over, lines in self.tiers:

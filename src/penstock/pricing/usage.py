@@ -1,6 +1,5 @@
 """What one call used, in disjoint buckets: nothing stands in two, so nothing is charged twice."""
 
-from itertools import compress
 from operator import attrgetter
 
 from msgspec import Struct
@@ -65,10 +64,14 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
         """All tokens received, hidden reasoning included."""
         return self.output + self.output_audio + self.output_image
 
+    def counts(self) -> tuple[int, ...]:
+        """Return the priced buckets in the order of `PRICED`."""
+        counts: tuple[int, ...] = _counts(self)
+        return counts
+
     def units(self) -> dict[str, int]:
         """Return the priced buckets that are not zero, by unit name."""
-        counts = _counts(self)
-        return dict(compress(zip(PRICED, counts, strict=False), counts))
+        return {unit: n for unit, n in zip(PRICED, self.counts(), strict=True) if n}
 
     def __add__(self, other: "Usage") -> "Usage":
         """Add bucket by bucket."""

@@ -73,6 +73,9 @@ def without_usage(events: bytes) -> bytes:
         events = OBFUSCATED.sub(rb"\1\2", events)
     if b'"usage"' not in events:
         return events
+    if b"\r" not in events:
+        shown = [(event, _event_without_usage(event)) for event in events.split(b"\n\n")]
+        return b"\n\n".join([left for event, left in shown if left or not event])
     parts, start = [], 0
     for match in EVENT_END.finditer(events):
         parts.append(_event_without_usage(events[start : match.end()]))
@@ -91,6 +94,8 @@ def _event_without_usage(event: bytes) -> bytes:
     if usage != NULL:
         only_usage = chunk.choices == [] and not bytes(chunk.prompt_filter_results)
         return b"" if only_usage else event
+    if event.count(b'"usage"') == 1 and b',"usage":null' in event:
+        return event.replace(b',"usage":null', b"")  # the only one is the chunk's own
     for match in MEMBER.finditer(event):
         if _depth(event[: match.start()]) == 1:
             return event[: match.start()] + event[match.end() :]

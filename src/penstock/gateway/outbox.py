@@ -1,0 +1,36 @@
+"""What one turn of the loop has to say, said at once.
+
+A write that reaches a sleeping peer wakes it, and waking costs more than writing. So the writes of a turn are
+collected and made one after the other: the first one wakes the peer, and it finds the others there.
+"""
+
+import asyncio
+
+
+class Outbox:
+    """Writes of one worker, in order; made when the events of this turn have been handled."""
+
+    __slots__ = ("_loop", "_pending")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._pending: list[tuple[asyncio.Transport, bytes]] = []
+
+    def write(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Write soon; nothing at all stands for closing the transport."""
+        if not self._pending:
+            self._loop.call_soon(self.flush)
+        self._pending.append((transport, data))
+
+    def close(self, transport: asyncio.Transport) -> None:
+        """Close when what came before is written."""
+        self.write(transport, b"")
+
+    def flush(self) -> None:
+        """Write now."""
+        pending, self._pending = self._pending, []
+        for transport, data in pending:
+            if data:
+                transport.write(data)
+            else:
+                transport.close()

@@ -1,0 +1,110 @@
+"""Short cuts mean what the parser means, or nothing."""
+
+import httptools
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.gateway.shortcuts import whole_chunks, whole_reply
+
+REPLY = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Id: 7\r\n"
+    b"Content-Length: 2\r\nConnection: keep-alive\r\n\r\n{}"
+)
+
+
+class Parsed:
+    """What llhttp makes of it."""
+
+    def __init__(self, data: bytes) -> None:
+        self.headers, self.body, self.complete = [], b"", False
+        self.parser = httptools.HttpResponseParser(self)
+        self.parser.feed_data(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+def test_a_usual_reply_is_taken_without_the_headers_of_the_hop():
+    reply = whole_reply(REPLY)
+    assert reply == (200, b"Content-Type: application/json\r\nX-Id: 7\r\n", b"{}")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        REPLY[:-1],
+        REPLY + b"x",
+        REPLY.replace(b"Length: 2", b"Length: +2"),
+        REPLY.replace(b"X-Id: 7", b"Content-Length: 2"),
+        REPLY.replace(b"X-Id: 7", b"Transfer-Encoding: chunked"),
+        REPLY.replace(b"X-Id: 7", b"Content-Encoding: gzip"),
+        REPLY.replace(b"keep-alive", b"close"),
+        REPLY.replace(b"X-Id: 7", b"X-Id: 7\r\n folded"),
+        REPLY.replace(b"X-Id: 7", b"X-Id : 7"),
+        REPLY.replace(b"X-Id: 7", b"X-Id: 7\nEvil: 1"),
+        REPLY.replace(b"X-Id: 7", b"X-Id: \x00"),
+        REPLY.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        REPLY.replace(b"200", b"100"),
+        REPLY.replace(b"200", b"204"),
+    ],
+)
+def test_what_is_unusual_is_left_to_the_parser(data):
+    assert whole_reply(data) is None
+
+
+LINES = st.lists(
+    st.sampled_from([
+        b"Content-Length: 3", b"content-length:3", b"X: y", b"Connection: Keep-Alive", b"Connection: close", b"",
+        b"Transfer-Encoding: chunked", b"Keep-Alive: timeout=5", b" z", b"Content-Length: 4", b"X:\x01", b"X y",
+        b"Upgrade: h2c",
+    ]),
+    max_size=5,
+)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(LINES, st.sampled_from([b"abc", b"abcd", b"", b"3\r\nabc\r\n0\r\n\r\n"]), st.sampled_from([b"\r\n", b"\n"]))
+def test_whatever_is_taken_the_parser_would_have_taken_for_the_same(lines, body, end):
+    data = b"HTTP/1.1 200 OK\r\n" + b"".join(line + end for line in lines) + b"\r\n" + body
+    reply = whole_reply(data)
+    if reply is not None:
+        parsed = Parsed(data)
+        assert parsed.complete
+        assert parsed.body == reply.body
+        assert parsed.parser.get_status_code() == reply.status
+
+
+def frame(piece: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.binary(max_size=30))
+def test_whole_chunks_are_taken_and_the_rest_is_left(pieces, rest):
+    data = b"".join(map(frame, pieces)) + rest
+    taken, end = whole_chunks(data)
+    assert taken[: len(pieces)] == pieces
+    assert b"".join(map(frame, taken)).lower() == data[:end].lower()
+    assert b"".join(taken) == Parsed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + data[:end]).body
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"0\r\n\r\n",
+        b"0x5\r\nhello\r\n",
+        b"+5\r\nhello\r\n",
+        b"5;x=y\r\nhello\r\n",
+        b"5\r\nhello",
+        b"5\r\nhelloxx",
+        b"5",
+    ],
+)
+def test_other_chunks_are_left_to_the_parser(data):
+    assert whole_chunks(data) == ([], 0)
