@@ -32,7 +32,7 @@ def call(*models: str) -> Call:
 
 
 async def answer(call: Call) -> Reply:
-    return Reply(200, [], ",".join(one.deployment.name for one in call.targets).encode(), [])
+    return Reply(200, b"", ",".join(one.deployment.name for one in call.targets).encode(), [])
 
 
 def test_the_first_policy_sees_the_call_first_and_the_reply_last():
