@@ -144,12 +144,9 @@ def _check_part(folder: Path, part: Part, found: Verified) -> bool:
         found.add("checksum", part.path, f"it cannot be read as Parquet: {error}")
         return False
     with file:
-        names, rows = tuple(file.schema_arrow.names), file.metadata.num_rows
-        wrong = [
-            name
-            for name in names
-            if name in SCHEMA.names and file.schema_arrow.field(name).type != SCHEMA.field(name).type
-        ]
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+    names = tuple(schema.names)
+    wrong = [name for name in names if name in SCHEMA.names and schema.field(name).type != SCHEMA.field(name).type]
     if digest != part.sha256:
         found.add("checksum", part.path, f"its SHA-256 is {digest[:16]}..., the manifest says {part.sha256[:16]}...")
         return False
