@@ -7,15 +7,11 @@ parser, which has not moved meanwhile.
 import re
 from typing import NamedTuple
 
-HEAD = re.compile(
-    rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\t\x20-\x7e]*\r\n"
-    rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n"
-)
-OF_ONE_HOP = re.compile(
-    rb"^(connection|keep-alive|transfer-encoding|content-length|content-encoding|trailer|upgrade):"
-    rb"[\t ]*([^\r\n]*)\r\n",
-    re.IGNORECASE | re.MULTILINE,
-)
+FIELD = re.compile(rb"\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+:")
+PLAIN = bytes({*range(0x20, 0x100), *b"\r\n\t"} - {0x7F})
+"""Bytes that a head may hold."""
+UNUSUAL = re.compile(rb"\r\n(?:transfer-encoding|content-encoding|trailer|upgrade|keep-alive):")
+KEEP_ALIVE = re.compile(rb"\r\nconnection:[\t ]*keep-alive[\t ]*(?=\r\n)", re.IGNORECASE)
 HEX = b"0123456789abcdefABCDEF"
 SIZES: dict[bytes, int] = {}
 """Sizes of chunks as they were written: a stream's events come in few sizes."""
@@ -32,21 +28,33 @@ class WholeReply(NamedTuple):
 
 def whole_reply(data: bytes) -> WholeReply | None:
     """Read `data` if it is exactly one reply of stated length on a connection that stays open, and not packed."""
-    head = HEAD.match(data)
-    if head is None:
+    end = data.find(b"\r\n\r\n")
+    if end < 0 or not data.startswith(b"HTTP/1.1 ") or data[12:13] != b" ":
         return None
-    length = -1
-    for name, value in OF_ONE_HOP.findall(head[2]):
-        said = name.lower()
-        if said == b"content-length" and length < 0 and value.isdigit() and len(value) < 12:
-            length = int(value)
-        elif said != b"keep-alive" and (said != b"connection" or value.lower() != b"keep-alive"):
+    head = data[:end]
+    fields = head.count(b"\r\n")
+    if fields != head.count(b"\n") or fields != head.count(b"\r") or head.translate(None, PLAIN):
+        return None
+    lower = head.lower()
+    length = lower.find(b"\r\ncontent-length:")
+    if length < 0 or UNUSUAL.search(lower) or len(FIELD.findall(head)) != fields:
+        return None
+    stop = head.find(b"\r\n", length + 2)
+    stop = stop if stop >= 0 else end
+    stated = head[length + 17 : stop].strip(b" \t")
+    if not stated.isdigit() or len(stated) > 11 or end + 4 + int(stated) != len(data):
+        return None
+    if lower.find(b"\r\ncontent-length:", stop) >= 0:
+        return None
+    status = data[9:12]
+    if not status.isdigit() or status[0] not in b"2345" or status in {b"204", b"304"}:
+        return None
+    lines = head[head.find(b"\r\n") : length] + head[stop:] + b"\r\n"
+    if b"\r\nconnection:" in lower:
+        lines, kept = KEEP_ALIVE.subn(b"", lines)
+        if kept != 1 or lower.count(b"\r\nconnection:") != 1:
             return None
-    start = head.end()
-    status = int(head[1])
-    if length < 0 or start + length != len(data) or status in {204, 304}:
-        return None
-    return WholeReply(status, OF_ONE_HOP.sub(b"", head[2]), data[start:])
+    return WholeReply(int(status), lines[2:], data[end + 4 :])
 
 
 def whole_chunks(data: bytes) -> tuple[list[bytes], int]:
