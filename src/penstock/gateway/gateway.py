@@ -24,7 +24,7 @@ from penstock.gateway.upstream import Exchange, UpstreamError, send
 from penstock.metering.attribution import Attribution, attribute, clean
 from penstock.metering.counting import estimate
 from penstock.metering.event import Outcome, Purpose, UsageEvent, new_id
-from penstock.metering.meter import NOTHING, meter, total
+from penstock.metering.meter import NOTHING, Attempt, meter, total
 from penstock.metering.readers import read_body, stream_reader
 from penstock.metering.reading import Reading, StreamReader
 from penstock.metering.request import RequestHead, read_request
@@ -337,26 +337,23 @@ class Gateway:
     ) -> None:
         call, target = step.call, step.target
         now = self._loop.time()
-        event = meter(
-            self._catalog,
-            target.served,
-            reading,
-            call.attribution,
-            request_id=call.request_id,
-            attempt=step.number,
-            purpose=step.purpose,
-            at=step.at,
-            recorded_at=datetime.now(UTC),
-            endpoint=call.endpoint.name,
-            requested_model=call.requested_model,
-            outcome=outcome,
-            status=status,
-            error=error,
-            stream=bool(call.head.stream),
-            duration_us=int((now - step.started) * 1e6),
-            first_token_us=int((step.first_token_at - step.started) * 1e6) if step.first_token_at else 0,
-            decision=call.decisions[-1],
+        attempt = Attempt(
+            call.request_id,
+            step.number,
+            step.purpose,
+            step.at,
+            datetime.now(UTC),
+            call.endpoint.name,
+            call.requested_model,
+            outcome,
+            status,
+            error,
+            bool(call.head.stream),
+            int((now - step.started) * 1e6),
+            int((step.first_token_at - step.started) * 1e6) if step.first_token_at else 0,
+            call.decisions[-1],
         )
+        event = meter(self._catalog, target.served, attempt, reading, call.attribution)
         events.append(event)
         self._booking.book(event)
 

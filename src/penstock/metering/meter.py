@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Required, TypedDict, Unpack
 
 from msgspec import Struct, structs
 
@@ -32,29 +31,28 @@ class Served(Struct, frozen=True, gc=False):
     region: str
 
 
-class Facts(TypedDict, total=False):
-    """What happened, apart from what was used: fields of the event."""
+class Attempt(Struct, frozen=True, gc=False):
+    """What happened, apart from what was used: see the fields of the event."""
 
-    request_id: Required[str]
-    attempt: int
+    request_id: str
+    number: int
     purpose: Purpose
-    at: Required[datetime]
-    recorded_at: Required[datetime]
+    at: datetime
+    recorded_at: datetime
     endpoint: str
     requested_model: str
     outcome: Outcome
     status: int
+    error: str
     stream: bool
     duration_us: int
     first_token_us: int
     decision: str
 
 
-def meter(
-    catalog: Catalog, served: Served, reading: Reading, who: Attribution, *, error: str = "", **facts: Unpack[Facts]
-) -> UsageEvent:
+def meter(catalog: Catalog, served: Served, attempt: Attempt, reading: Reading, who: Attribution) -> UsageEvent:
     """Price what was served at the instant it was, and make the event. An unknown price is `unpriced`, never 0."""
-    provider, usage, at = served.provider, reading.usage, facts["at"]
+    provider, usage, at = served.provider, reading.usage, attempt.at
     mode = MODES.get(reading.tier, reading.tier)
     region = reading.region or served.region
     model, version = catalog.identify(provider, reading.model or served.model)
@@ -73,17 +71,29 @@ def meter(
         key = structs.replace(key, model=model, version=version)
         cost = catalog.price(key, usage, at)
     return UsageEvent(
-        id=facts["request_id"] if facts.get("attempt", 1) == 1 else new_id(),
+        id=attempt.request_id if attempt.number == 1 else new_id(),
+        at=at,
+        recorded_at=attempt.recorded_at,
+        request_id=attempt.request_id,
+        attempt=attempt.number,
+        purpose=attempt.purpose,
         provider=provider,
         deployment=served.deployment,
         model=model,
         version=version,
+        requested_model=attempt.requested_model,
         deployment_type=served.deployment_type,
         region=region,
         mode=mode,
-        error=error or reading.error,
+        endpoint=attempt.endpoint,
+        outcome=attempt.outcome,
+        status=attempt.status,
+        error=attempt.error or reading.error,
         finish_reason=reading.finish_reason,
+        stream=attempt.stream,
         tool_calls=reading.tool_calls,
+        duration_us=attempt.duration_us,
+        first_token_us=attempt.first_token_us,
         usage=usage,
         usage_source=reading.usage_source,
         price_state=cost.state,
@@ -99,7 +109,7 @@ def meter(
         user=who.user,
         run=who.run,
         tags=who.tags,
-        **facts,
+        decision=attempt.decision,
     )
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from penstock.gateway.endpoints import CHAT, EMBEDDINGS, MESSAGES, RESPONSES, Endpoint
 from penstock.metering.attribution import Attribution
 from penstock.metering.event import UsageEvent, new_id
-from penstock.metering.meter import Served, meter
+from penstock.metering.meter import Attempt, Served, meter
 from penstock.metering.reading import Reading
 from penstock.pricing.catalog import Catalog
 from penstock.pricing.usage import Usage
@@ -126,13 +126,13 @@ def _event(catalog: Catalog, workload: Workload, at: datetime, chance: random.Ra
     )  # fmt: skip
     duration = int(350_000 + received * 14_000 * chance.uniform(0.7, 1.4))
     served = Served(workload.provider, "sandbox", workload.model, False, "global", "")
-    who = attribution(workload, chance)
-    return meter(
-        catalog, served, reading, who, request_id=new_id(at.timestamp()), at=at, recorded_at=at,
+    attempt = Attempt(
+        request_id=new_id(at.timestamp()), number=1, purpose="call", at=at, recorded_at=at,
         endpoint=workload.endpoint.name, requested_model=workload.model, outcome="error" if failed else "ok",
-        status=429 if failed else 200, stream=workload.stream, duration_us=90_000 if failed else duration,
+        status=429 if failed else 200, error="", stream=workload.stream, duration_us=90_000 if failed else duration,
         first_token_us=0 if failed else 350_000, decision="sample history",
     )  # fmt: skip
+    return meter(catalog, served, attempt, reading, attribution(workload, chance))
 
 
 def attribution(workload: Workload, chance: random.Random) -> Attribution:
