@@ -1,6 +1,10 @@
 """What can be said to Penstock, and what it says, stands in the documentation."""
 
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -54,3 +58,15 @@ def test_links_between_pages_lead_somewhere():
     for file in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", file.read_text("utf-8")):
             assert (file.parent / target).exists(), f"{file.relative_to(ROOT)} links to {target}"
+
+
+def test_the_readmes_output_is_what_is_printed():
+    text = (ROOT / "README.md").read_text("utf-8")
+    shown = re.findall(r"^\$ penstock (.+?) \| head -1\n(.+)$", text, re.MULTILINE)
+    assert shown
+    for command, line in shown:
+        said = subprocess.run(
+            [sys.executable, "-m", "penstock", *shlex.split(command)], capture_output=True, text=True, check=True, cwd=ROOT,
+            env={**os.environ, "COLUMNS": "120"},
+        )  # fmt: skip
+        assert said.stdout.splitlines()[0] == line
