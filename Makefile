@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format lock bench soak clean
 
@@ -39,8 +40,8 @@ format: $(VENV)/.dev  ## Format, and mend what the linter can mend
 
 lock: $(VENV)/.dev  ## Resolve the dependencies anew, with hashes
 	@$(PIP) install uv
-	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade pyproject.toml requirements/build.in -o requirements/runtime.txt
-	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade pyproject.toml requirements/build.in --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	@$(VENV)/bin/uv pip compile $(LOCK) --upgrade pyproject.toml requirements/build.in --group dev -o requirements/dev.txt
+	@$(VENV)/bin/uv pip compile $(LOCK) pyproject.toml requirements/build.in -c requirements/dev.txt -o requirements/runtime.txt
 
 bench: $(VENV)/.dev  ## Measure: ratios against others in one run
 	@$(VENV)/bin/python -m benchmarks

@@ -66,7 +66,7 @@ def test_the_readmes_output_is_what_is_printed():
     assert shown
     for command, line in shown:
         said = subprocess.run(
-            [sys.executable, "-m", "penstock", *shlex.split(command)], capture_output=True, text=True, check=True, cwd=ROOT,
-            env={**os.environ, "COLUMNS": "120"},
+            [sys.executable, "-m", "penstock", *shlex.split(command)], capture_output=True, text=True, check=True,
+            cwd=ROOT, env={**os.environ, "COLUMNS": "120"},
         )  # fmt: skip
         assert said.stdout.splitlines()[0] == line

@@ -181,3 +181,12 @@ def test_a_model_without_a_price_is_refused_where_the_settings_say_so(start):
     assert headers["x-should-retry"] == "false"
     assert server.post("/v1/chat/completions", CHAT)[0] == 200
     assert len(server.bill()["entries"]) == 1
+
+
+def test_a_deployment_that_asked_for_a_pause_is_asked_last_while_it_rests(start, providers):
+    first = providers(lambda _: whole(json.dumps(BUSY).encode(), "429 Too Many Requests", extra="retry-after: 30\r\n"))
+    second = providers(lambda _: whole(json.dumps(OK).encode()))
+    server = start(settings(first.url, second.url))
+    decisions = [server.post("/v1/chat/completions", CHAT)[1]["x-penstock-decision"] for _ in range(2)]
+    assert decisions == ["d0#1; d1#2 fallback", "d1#1"]
+    assert len(first.asked) == 1

@@ -15,6 +15,7 @@ from penstock.gateway import endpoints
 from penstock.gateway.booking import Booking
 from penstock.gateway.driving import Drive
 from penstock.gateway.endpoints import Endpoint
+from penstock.gateway.health import Health
 from penstock.gateway.inflation import InflatingReader, plain_body
 from penstock.gateway.providers import Destination, with_model, with_usage
 from penstock.gateway.refusals import refusal_body
@@ -94,6 +95,7 @@ class Gateway:
         self._draining = 0
         self._proceed = pipeline(policies, self._attempts)
         self._found: dict[tuple[str, str], tuple[tuple[Target, ...], int]] = {}
+        self._health = Health(loop.time)
         self.calls = 0
         """AI calls that are being answered now."""
 
@@ -189,17 +191,22 @@ class Gateway:
     async def _attempts(self, call: Call) -> Reply:
         live = cast("LiveCall", call)
         events: list[UsageEvent] = []
+        targets = self._health.order(call.targets)
         purpose: Purpose = "call"
         number = 0
         while True:
-            target = call.targets[number % len(call.targets)]
+            target = targets[number % len(targets)]
             number += 1
             reply, wait = await self._attempt(live, target, number, purpose, events)
-            if reply.relayed or reply.status not in RETRYABLE or number > call.retries or live.inbound.closed:
+            if reply.relayed or reply.status not in RETRYABLE:
+                self._health.succeeded(target)
                 return reply
-            following = call.targets[number % len(call.targets)]
+            self._health.failed(target, wait)
+            if number > call.retries or live.inbound.closed:
+                return reply
+            following = targets[number % len(targets)]
             purpose = "retry" if following is target else "fallback"
-            if following is target or number >= len(call.targets):
+            if following is target or number >= len(targets):
                 pause = wait if wait is not None else BACKOFF_SECONDS * 2 ** (number - 1) * (0.5 + random.random())  # noqa: S311  # jitter
                 if pause > LONGEST_WAIT:
                     return reply
