@@ -26,7 +26,7 @@ demo: $(VENV)/.runtime  ## Start gateway and dashboard with sample traffic; no k
 	@$(VENV)/bin/penstock demo
 
 test: $(VENV)/.dev  ## Run every test
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.dev  ## Check format, lint, types and walls
 	@$(VENV)/bin/ruff format --check .
