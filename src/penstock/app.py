@@ -75,7 +75,7 @@ def ledger_for(settings: Settings, *, create: bool = True) -> Ledger:
     """Open the ledger of these settings."""
     from penstock.ledger.store import Ledger
 
-    return Ledger.open(settings.data, create=create)
+    return Ledger.open(settings.data, create=create, objects=settings.ledger.objects or None)
 
 
 # What `penstock serve` runs

@@ -190,3 +190,19 @@ def test_a_deployment_that_asked_for_a_pause_is_asked_last_while_it_rests(start,
     decisions = [server.post("/v1/chat/completions", CHAT)[1]["x-penstock-decision"] for _ in range(2)]
     assert decisions == ["d0#1; d1#2 fallback", "d1#1"]
     assert len(first.asked) == 1
+
+
+def test_a_reply_without_usage_is_counted_and_marked(start, providers):
+    bare = {key: value for key, value in OK.items() if key != "usage"}
+    server = start(settings(providers(lambda _: whole(json.dumps(bare).encode())).url))
+    _, headers, _ = server.post("/v1/chat/completions", CHAT)
+    attempt = found(server, headers)["attempts"][0]
+    assert attempt["usage_source"] == "counted"
+    assert (attempt["usage"]["input"], attempt["usage"]["output"]) == (9, 1)  # 3 to prime, 3 a message, 1 role, 2 words
+
+
+def test_a_path_that_could_cost_and_is_not_metered_is_not_let_through(start):
+    server = start()
+    for path in ("/v1/images/generations", "/v1/responses/compact", "/openai/deployments/x/audio/speech"):
+        status, _, body = server.post(path, {"model": "gpt-4o"})
+        assert (status, json.loads(body)["error"]["code"]) == (404, "unmetered_endpoint")

@@ -32,10 +32,11 @@ METERED: dict[bytes, Endpoint] = {
 COUNT_TOKENS = b"/v1/messages/count_tokens"
 MODELS = b"/v1/models"
 FREE_PREFIXES = (
-    MODELS, COUNT_TOKENS, b"/v1/files", b"/v1/batches", b"/v1/responses/", b"/openai/v1/files", b"/openai/v1/batches",
+    MODELS, COUNT_TOKENS, b"/v1/files", b"/v1/batches", b"/openai/v1/files", b"/openai/v1/batches",
     b"/openai/v1/models",
 )  # fmt: skip
 """Paths that are passed on unmetered: what they start is billed elsewhere, or nothing."""
+STORED = (b"/v1/responses/", b"/openai/v1/responses/")
 AZURE_DEPLOYMENTS = b"/openai/deployments/"
 
 
@@ -46,6 +47,14 @@ def azure_deployment(path: bytes) -> tuple[str, Endpoint] | None:
     name, slash, rest = path[len(AZURE_DEPLOYMENTS) :].partition(b"/")
     endpoint = OPENAI.get((slash + rest).decode("latin-1"))
     return (name.decode("latin-1"), endpoint) if endpoint else None
+
+
+def is_free(method: str, path: bytes) -> bool:
+    """Tell whether a request of the AI wire costs nothing itself. What is not known to be free is not."""
+    if path.startswith(FREE_PREFIXES):
+        return True
+    free_post = path.endswith((b"/cancel", b"/input_tokens"))
+    return path.startswith(STORED) and (method in {"GET", "DELETE"} or free_post)
 
 
 def is_ai_path(path: bytes) -> bool:

@@ -27,6 +27,7 @@ from penstock.metering.counting import estimate
 from penstock.metering.event import Outcome, Purpose, UsageEvent, new_id
 from penstock.metering.meter import NOTHING, Attempt, meter, total
 from penstock.metering.readers import read_body, stream_reader
+from penstock.metering.readers.bodies import body_text
 from penstock.metering.reading import Reading, StreamReader
 from penstock.metering.request import RequestHead, read_request
 from penstock.policies.call import Call, Reply
@@ -245,7 +246,7 @@ class Gateway:
             return await self._stream(step, exchange, events, hide_usage=hide_usage), None
         reading = self._read_whole(step, exchange)
         if reading.usage_source == "none" and exchange.status < 400:
-            reading = await self._estimated(step, reading, plain_body(exchange).decode("utf-8", "replace"))
+            reading = await self._estimated(step, reading, body_text(plain_body(exchange)))
         outcome: Outcome = "error" if exchange.status >= 400 else "aborted" if call.inbound.closed else "ok"
         self._book(step, events, reading, outcome=outcome, status=exchange.status)
         wait = _retry_after(exchange) if exchange.status in RETRYABLE else None
@@ -421,7 +422,7 @@ class Gateway:
             self._list_models(inbound, request)
             return
         anthropic = path == endpoints.COUNT_TOKENS or b"anthropic-version" in dict(request.head.headers)
-        if not path.startswith(endpoints.FREE_PREFIXES):
+        if not endpoints.is_free(request.head.method, path):
             asked = f"{request.head.method} {path.decode('latin-1')}"
             sentence = f"{asked} is not a call that Penstock can meter, so it is not let through."
             self._refuse(inbound, request, None, "", RefusedError(404, "unmetered_endpoint", sentence))
