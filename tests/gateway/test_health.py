@@ -33,7 +33,7 @@ def test_failures_in_a_row_make_it_rest_longer_and_longer_but_not_for_ever():
     clock = Clock()
     health = Health(clock)
     rests = []
-    for _ in range(FAILURES + 10):
+    for _ in range(FAILURES + 12):
         health.failed(A, None)
         start = clock.now
         while health.order((A, B)) == (B, A):
@@ -58,3 +58,10 @@ def test_nobody_is_left_out_and_the_order_is_kept_among_equals():
     health.failed(B, 5.0)
     assert health.order((A, B)) == (A, B)
     assert health.order((A,)) == (A,)
+
+
+def test_a_thousand_failures_change_nothing_more():
+    health = Health(Clock())
+    for _ in range(2000):
+        health.failed(A, None)
+    assert health.order((A, B)) == (B, A)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.gateway.endpoints import CHAT, MESSAGES, RESPONSES, azure_deployment
+from penstock.gateway.endpoints import CHAT, MESSAGES, RESPONSES, azure_deployment, is_free
 from penstock.gateway.providers import Destination, with_model, with_usage
 from penstock.gateway.server import Head
 from penstock.policies.deployments import Deployment, Provider, target_of
@@ -106,3 +106,40 @@ def test_bodies_change_only_in_what_was_asked_for(rest, model):
 def test_the_clients_other_stream_options_are_kept():
     body = b'{"model":"m","stream_options":{"include_usage":false,"include_obfuscation":false}}'
     assert json.loads(with_usage(body))["stream_options"] == {"include_usage": True, "include_obfuscation": False}
+
+
+def test_a_name_cannot_become_a_request_of_its_own():
+    there = destination("azure", "https://x.example.com", api_version="2024-10-21", api_key_env="KEY")
+    row = Deployment(name="d", provider="p", model="a/b HTTP/1.1\r\nhost: h\r\n\r\nPOST /c")
+    made = there.path_for(CHAT, target_of(row, there.provider, declared=False), b"/v1/chat/completions")
+    assert not set(made) & set("\r\n ")
+    assert "/deployments/a%2Fb%20HTTP" in made
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/v1/files/../chat/completions", b"/v1/files/%2e%2e/chat/completions", b"/v1/filesystem", b"/v1/files//x/..",
+        b"/v1/batches/..%2fchat/completions", b"/v1/messages/count_tokens/../", b"/v1/files\\..\\x",
+    ],
+)  # fmt: skip
+def test_a_sly_path_is_not_free(path):
+    assert not is_free("POST", path)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", b"/v1/files"), ("GET", b"/v1/files/file-1/content"), ("POST", b"/v1/batches/b/cancel"),
+     ("GET", b"/v1/models/gpt-4o"), ("GET", b"/v1/responses/resp_1"), ("POST", b"/v1/responses/resp_1/cancel"),
+     ("POST", b"/v1/messages/count_tokens")],
+)  # fmt: skip
+def test_what_costs_nothing_passes(method, path):
+    assert is_free(method, path)
+
+
+def test_a_key_that_is_named_and_missing_is_not_replaced_by_the_clients():
+    head = Head()
+    head.headers = [(b"authorization", b"Bearer client"), (b"cookie", b"a=b")]
+    sent = destination(api_key_env="NOT_SET").request(head, "k", "POST", lambda: "/p", b"")
+    assert b"client" not in sent
+    assert b"cookie" not in sent

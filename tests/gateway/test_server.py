@@ -32,6 +32,12 @@ class Wire:
     def resume_reading(self) -> None:
         self.reading = True
 
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def set_write_buffer_limits(self, high: int) -> None:
         assert high > 0
 
@@ -164,6 +170,31 @@ def test_a_client_that_waits_for_permission_gets_it(door):
     assert one.wire.out == b"HTTP/1.1 100 Continue\r\n\r\n"
     one.send(b"hello")
     assert one.asked[0].body == b"hello"
+
+
+def test_a_head_is_answered_without_a_body_of_the_same_length(door):
+    one = door().send(b"HEAD /x HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", b"GET /y HTTP/1.1\r\n\r\n")
+    assert one.wire.out == b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+
+
+def test_the_offer_of_http2_is_ignored_and_other_upgrades_are_refused(door):
+    offer = b"Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    one = door().send(POST.replace(b"Host: x\r\n", offer))
+    assert one.asked[0].body == b"hello"
+    other = door().send(POST.replace(b"Host: x\r\n", offer.replace(b"h2c", b"websocket")))
+    assert other.asked == []
+    assert other.wire.out.startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_client_that_has_left_takes_no_other_ones_answer_with_it(door):
+    loop = asyncio.new_event_loop()
+    outbox, gone, there = Outbox(loop), Wire(), Wire()
+    gone.closing = True
+    outbox.write(gone, b"x")
+    outbox.write(there, b"y")
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    assert (gone.out, there.out) == (b"", b"y")
 
 
 def test_an_old_client_gets_its_answer_and_the_end(door):

@@ -53,6 +53,7 @@ def test_a_usual_reply_is_taken_without_the_headers_of_the_hop():
         REPLY.replace(b"HTTP/1.1", b"HTTP/1.0"),
         REPLY.replace(b"200", b"100"),
         REPLY.replace(b"200", b"204"),
+        REPLY.replace(b"application/json", b"text/event-stream"),
     ],
 )
 def test_what_is_unusual_is_left_to_the_parser(data):

@@ -30,6 +30,7 @@ class Booking:
         self._waiting: list[Waiter[None]] = []
         self._committing = False
         self._syncing = False
+        self._write_failed = False
         self.error: LedgerError | None = None
         """Why the log cannot be written now, if so: then no new call is taken."""
         self.durable_first = fsync == "always"
@@ -65,9 +66,12 @@ class Booking:
             self._writer.write()
         except LedgerError as error:
             self.error = error
+            self._write_failed = True
             self._timer = self._loop.call_later(SYNC_SECONDS, self._tick)
             return
-        self.error = None
+        if self._write_failed:
+            self._write_failed = False
+            self.error = None
         self._pending = 0
         self._unsynced = True
 
@@ -76,8 +80,9 @@ class Booking:
         self.write()
 
     def sweep(self) -> None:
-        """Once a second: bring what was written to the disk, without waiting for it."""
-        if self._unsynced and self._fsync == "interval" and not self._syncing:
+        """Once a second: bring what was written to the disk, without waiting for it; after an error, try again."""
+        due = self._unsynced and self._fsync == "interval"
+        if (due or self.error is not None) and not self._syncing and not self._committing:
             self._unsynced = False
             self._syncing = True
             self._loop.run_in_executor(None, self._writer.sync).add_done_callback(self._synced)
@@ -90,6 +95,8 @@ class Booking:
             self._unsynced = True
         elif error is not None:
             raise error
+        else:
+            self.error = None
 
     def _commit(self) -> None:
         waiting, self._waiting = self._waiting, []

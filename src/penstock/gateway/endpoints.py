@@ -1,5 +1,8 @@
 """Which paths are AI calls, and in whose wire."""
 
+import re
+from urllib.parse import unquote_to_bytes
+
 from msgspec import Struct
 
 from penstock.metering.reading import Flavour
@@ -36,6 +39,8 @@ FREE_PREFIXES = (
     b"/openai/v1/models",
 )  # fmt: skip
 """Paths that are passed on unmetered: what they start is billed elsewhere, or nothing."""
+SLY = re.compile(rb"/\.{0,2}/|/\.{1,2}$|\\")
+"""Segments that lead elsewhere."""
 STORED = (b"/v1/responses/", b"/openai/v1/responses/")
 AZURE_DEPLOYMENTS = b"/openai/deployments/"
 
@@ -51,7 +56,9 @@ def azure_deployment(path: bytes) -> tuple[str, Endpoint] | None:
 
 def is_free(method: str, path: bytes) -> bool:
     """Tell whether a request of the AI wire costs nothing itself. What is not known to be free is not."""
-    if path.startswith(FREE_PREFIXES):
+    if SLY.search(unquote_to_bytes(path)) or b"%2f" in path.lower():
+        return False  # what a front of the provider would make of it is not what it says here
+    if any(path == free or path.startswith(free + b"/") for free in FREE_PREFIXES):
         return True
     free_post = path.endswith((b"/cancel", b"/input_tokens"))
     return path.startswith(STORED) and (method in {"GET", "DELETE"} or free_post)

@@ -36,10 +36,13 @@ from penstock.policies.pipeline import Policy, pipeline
 from penstock.pricing.catalog import Catalog
 
 RETRYABLE = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+ESTIMATED_ERRORS = frozenset({"timeout", "reply_too_large", "bad_reply", "shutdown"})
+"""Breakages after which the provider is likely to bill what it was sent."""
 BACKOFF_SECONDS = 0.25
 LONGEST_WAIT = 8.0
 """A provider that asks for a longer wait than this is not waited for: its answer goes to the client."""
 MAX_DRAINS = 256
+LONGEST_NAME = 256
 LARGE = 64 * 1024
 """Bytes from which counting is done beside the loop."""
 
@@ -97,6 +100,8 @@ class Gateway:
         self._proceed = pipeline(policies, self._attempts)
         self._found: dict[tuple[str, str], tuple[tuple[Target, ...], int]] = {}
         self._health = Health(loop.time)
+        self.stopping = False
+        """The worker is taking leave: nothing is tried again."""
         self.calls = 0
         """AI calls that are being answered now."""
 
@@ -147,6 +152,8 @@ class Gateway:
         model = deployment or head.model
         if not model:
             raise InputError("The body names no `model`; say which one you want.")
+        if len(model) > LONGEST_NAME or not model.isprintable():
+            raise InputError("The model's name is too long, or has characters that do not belong into a name.")
         found = self._found.get((model, endpoint.name))
         if found is None:
             found = self._route(model, endpoint)
@@ -203,7 +210,7 @@ class Gateway:
                 self._health.succeeded(target)
                 return reply
             self._health.failed(target, wait)
-            if number > call.retries or live.inbound.closed:
+            if number > call.retries or live.inbound.closed or self.stopping:
                 return reply
             following = targets[number % len(targets)]
             purpose = "retry" if following is target else "fallback"
@@ -212,6 +219,8 @@ class Gateway:
                 if pause > LONGEST_WAIT:
                     return reply
                 await asyncio.sleep(pause)
+                if live.inbound.transport.is_closing():
+                    return reply  # nobody waits for another attempt
 
     async def _attempt(
         self, call: LiveCall, target: Target, number: int, purpose: Purpose, events: list[UsageEvent]
@@ -254,8 +263,8 @@ class Gateway:
 
     async def _unanswered(self, step: "_Step", error: UpstreamError, events: list[UsageEvent]) -> Reply:
         reading = NOTHING
-        if error.sent and error.code == "timeout":
-            # The provider has the prompt and may be working on it still: it will bill that much at least.
+        if error.sent and error.code in ESTIMATED_ERRORS:
+            # The provider has the prompt, and has worked on it: it will bill that much at least.
             reading = await self._estimated(step, Reading(), "")
         self._book(step, events, reading, outcome="error", status=0, error=error.code)
         status = {"timeout": 504, "connect_timeout": 504, "queue_full": 503}.get(error.code, 502)
@@ -292,9 +301,9 @@ class Gateway:
             await exchange.end(relay)
         except UpstreamError as error:
             failure = error.code
-        finally:
-            if relay.gone:
-                self._draining -= 1
+        relay.ended()
+        if relay.gone:
+            self._draining -= 1
         last = reader.close()
         reading = self._read_stream(step, reader)
         if reading.usage_source == "none":
@@ -312,6 +321,9 @@ class Gateway:
         return Reply(exchange.status, exchange.head_lines, b"", events, relayed=True)
 
     def _left(self, relay: Relay) -> None:
+        if relay.is_over:
+            relay.left(0)
+            return
         self._draining += 1
         drain = self._settings.on_abort == "drain" and self._draining <= MAX_DRAINS
         relay.left(self._loop.time() + self._settings.drain_seconds if drain else 0)
@@ -439,12 +451,11 @@ class Gateway:
 
     async def _forward(self, destination: Destination, inbound: Inbound, request: Request, path: str) -> None:
         """Pass a request on as it is, and its reply back as it is."""
+        method = "GET" if request.head.method == "HEAD" else request.head.method  # the door leaves the body out
         try:
             exchange = await send(
                 destination.origin,
-                destination.request(
-                    request.head, f"{destination.provider.name} {path}", request.head.method, lambda: path, request.body
-                ),
+                destination.request(request.head, f"{method} {path}", method, lambda: path, request.body),
                 timeout=destination.provider.timeout,
                 stall_timeout=destination.provider.stall_timeout,
                 max_reply=self._settings.max_reply,
@@ -460,7 +471,10 @@ class Gateway:
         inbound.start_stream(head, chunked=request.head.version != "1.0")
         relay.attach(lambda gone: gone.left(0))
         try:
+            if relay.gone:
+                relay.left(0)
             await exchange.end(relay)
+            relay.ended()
             relay.finish(b"", keep_alive=request.head.keep_alive)
         except UpstreamError:
             inbound.break_off()

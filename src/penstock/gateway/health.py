@@ -6,6 +6,8 @@ from penstock.policies.deployments import Target
 
 FAILURES = 3
 """Failures in a row after which a deployment rests."""
+MOST = 4096
+"""Targets remembered: clients name models, so this must not grow with them."""
 FIRST_REST, LONGEST_REST = 1.0, 60.0
 """Seconds; each further failure doubles the rest."""
 
@@ -33,9 +35,12 @@ class Health:
 
     def failed(self, target: Target, pause: float | None) -> None:
         """It failed in a way that another deployment might not; `pause` is what it asked for, in seconds."""
+        if len(self._failures) >= MOST:
+            self._failures.clear()
+            self._until.clear()
         failures = self._failures[target.key] = self._failures.get(target.key, 0) + 1
         rest = pause or 0.0
         if failures >= FAILURES:
-            rest = max(rest, FIRST_REST * 2 ** (failures - FAILURES))
+            rest = max(rest, FIRST_REST * 2 ** min(failures - FAILURES, 6))
         if rest:
             self._until[target.key] = self._now() + min(rest, LONGEST_REST)

@@ -30,6 +30,8 @@ class Outbox:
         """Write now."""
         pending, self._pending = self._pending, []
         for transport, data in pending:
+            if transport.is_closing():
+                continue  # the peer has left meanwhile; its protocol has heard, or hears next
             if data:
                 transport.write(data)
             else:

@@ -6,6 +6,7 @@ import re
 import ssl
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping
+from urllib.parse import quote
 
 from penstock.gateway.endpoints import Endpoint
 from penstock.gateway.server import Head
@@ -14,9 +15,11 @@ from penstock.policies.deployments import Provider, Target
 
 NOT_FORWARDED = frozenset(
     b"host connection keep-alive proxy-authorization proxy-connection te trailer transfer-encoding upgrade "
-    b"content-length accept-encoding expect http2-settings".split()
+    b"content-length accept-encoding expect http2-settings cookie".split()
 )
 """Headers that concern one hop only, or that Penstock sets itself."""
+MOST_FORWARDED = 64
+"""Heads kept for each head of a client."""
 KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key"})
 
 
@@ -71,8 +74,9 @@ class Destination:
         if version in {"", "v1", "preview", "latest"}:
             return f"{self.base_path}/openai/v1{endpoint.path}"
         if endpoint.name == "responses":
-            return f"{self.base_path}/openai/responses?api-version={version}"
-        return f"{self.base_path}/openai/deployments/{target.upstream}{endpoint.path}?api-version={version}"
+            return f"{self.base_path}/openai/responses?api-version={quote(version, safe='')}"
+        deployment = quote(target.upstream, safe="")  # it may be what a client wrote
+        return f"{self.base_path}/openai/deployments/{deployment}{endpoint.path}?api-version={quote(version, safe='')}"
 
     def request(self, head: Head, key: str, method: str, path: Callable[[], str], body: bytes) -> bytes:
         """Return the bytes of a request: head and body in one write.
@@ -81,14 +85,17 @@ class Destination:
         """
         forwarded = head.forwarded.get(key)
         if forwarded is None:
+            if len(head.forwarded) >= MOST_FORWARDED:
+                head.forwarded.clear()
             forwarded = head.forwarded[key] = self._forwarded(head, method, path())
         return b"%b%d\r\n\r\n%b" % (forwarded, len(body), body)
 
     def _forwarded(self, head: Head, method: str, path: str) -> bytes:
         """Return the head as this provider gets it, up to the length of the body."""
+        own_key = bool(self.provider.api_key_env)  # named, if perhaps not set: the client's is not for this provider
         lines = [f"{method} {path} HTTP/1.1\r\n".encode("latin-1"), self._fixed]
         for name, value in head.headers:
-            if name in NOT_FORWARDED or name.startswith(b"x-penstock-") or (self._key and name in KEY_HEADERS):
+            if name in NOT_FORWARDED or name.startswith(b"x-penstock-") or (own_key and name in KEY_HEADERS):
                 continue
             lines.append(b"%b: %b\r\n" % (name, value))
         lines.append(b"content-length: ")
@@ -101,10 +108,10 @@ def with_model(body: bytes, old: str, new: str) -> bytes:
     found = list(re.finditer(pattern, body))
     if len(found) == 1:
         start, end = found[0].span()
-        return body[:start] + found[0].group(1) + json.dumps(new, ensure_ascii=False).encode() + body[end:]
+        return body[:start] + found[0].group(1) + json.dumps(new).encode() + body[end:]
     document = json.loads(body)
     document["model"] = new
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 def with_usage(body: bytes) -> bytes:
@@ -114,4 +121,4 @@ def with_usage(body: bytes) -> bytes:
         return body[:start] + b'"stream_options":{"include_usage":true},' + body[start:]
     document = json.loads(body)
     document["stream_options"] = {**(document.get("stream_options") or {}), "include_usage": True}
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(document, separators=(",", ":")).encode()

@@ -10,12 +10,13 @@ from penstock.metering.reading import StreamReader
 class Relay:
     """The sink of one stream."""
 
-    __slots__ = ("_chunked", "_exchange", "_inbound", "_write", "gone", "reader")
+    __slots__ = ("_chunked", "_ended", "_exchange", "_inbound", "_write", "gone", "reader")
 
     def __init__(self, inbound: Inbound, exchange: Exchange, reader: StreamReader, *, chunked: bool) -> None:
         self._inbound = inbound
         self._exchange = exchange
         self._chunked = chunked
+        self._ended = False
         self._write: Callable[[bytes], None] = inbound.write_chunk if chunked else inbound.write_raw
         self.reader = reader
         self.gone = inbound.closed
@@ -39,6 +40,8 @@ class Relay:
     def left(self, drain_until: float) -> None:
         """The client has left: read on until `drain_until`, or stop now if that is 0."""
         self.gone = True
+        if self._ended:
+            return
         if self._exchange.paused:
             self._drained(True)
         if drain_until:
@@ -46,7 +49,19 @@ class Relay:
         else:
             self._exchange.connection.abort(UpstreamError("client_left", "The client left.", sent=True))
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the provider's part is over."""
+        return self._ended
+
+    def ended(self) -> None:
+        """The provider's part is over: its connection may serve another call now, and is no longer ours."""
+        self._ended = True
+        self._inbound.on_drained = None
+
     def _drained(self, ready: bool) -> None:
+        if self._ended:
+            return
         self._exchange.paused = not ready
         if ready:
             self._exchange.connection.resume()

@@ -78,6 +78,8 @@ class SeenHeads:
     def find(self, data: bytes) -> Request | None:
         """Return the request that `data` is, if it is exactly one whole request whose head has been seen."""
         end = data.find(b"\r\n\r\n", 0, self.LONGEST)
+        if end < 0:
+            return None
         start = data.find(b"ontent-length: ", 0, end)
         if start < 0:
             start = data.find(b"ontent-Length: ", 0, end)
@@ -105,6 +107,7 @@ class SeenHeads:
         self._heads[data[:start], data[stop:end]] = head
 
 
+H2C = b"\r\nUpgrade: h2c\r\n"
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
@@ -118,8 +121,8 @@ class Inbound(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_begun_at", "_body", "_body_size", "_busy", "_connections", "_first", "_fresh", "_handle", "_head",
-        "_head_size", "_in_head", "_limits", "_loop", "_outbox", "_parser", "_paused", "_refused", "_seen", "_stuck_at",
-        "closed", "idle_since", "on_drained", "on_gone", "streaming", "transport",
+        "_head_only", "_head_size", "_in_head", "_limits", "_loop", "_outbox", "_parser", "_paused", "_refused", "_seen",
+        "_stuck_at", "_stuck_bytes", "closed", "idle_since", "on_drained", "on_gone", "streaming", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -152,6 +155,8 @@ class Inbound(asyncio.Protocol):
         self._paused = False
         self._begun_at = 0.0
         self._stuck_at = 0.0
+        self._stuck_bytes = 0
+        self._head_only = False
         self.closed = False
         self.idle_since = loop.time()
         self.streaming = False
@@ -184,8 +189,15 @@ class Inbound(asyncio.Protocol):
         if self._fresh:
             if not self._busy and (request := self._seen.find(data)) is not None:
                 self._busy = True
+                self._head_only = False  # a remembered head has a body
+                if len(request.body) > self._limits.max_body:
+                    self._busy = False
+                    self._refuse(413, f"The body is larger than {self._limits.max_body} bytes.")
+                    return
                 self._handle(self, request)
                 return
+            if H2C in data:
+                data = data.replace(H2C, b"\r\n", 1)  # an offer that RFC 9110 lets us ignore
             self._first = data
         if self._in_head:
             self._head_size += len(data)
@@ -247,6 +259,8 @@ class Inbound(asyncio.Protocol):
             size += len(name) + len(value) + 4
             if name == b"content-length" and int(value) > self._limits.max_body:
                 self._refuse(413, f"The body is larger than {self._limits.max_body} bytes.")
+            elif name == b"upgrade":
+                self._refuse(400, "This is an HTTP/1.1 API; it does not upgrade connections.")
             elif name == b"expect" and value.lower() == b"100-continue" and not self._busy and not self._refused:
                 self._outbox.write(self.transport, b"HTTP/1.1 100 Continue\r\n\r\n")
         if size > self._limits.max_headers:
@@ -273,6 +287,7 @@ class Inbound(asyncio.Protocol):
             self._seen.add(first, request.head)
         if not self._busy:
             self._busy = True
+            self._head_only = request.head.method == "HEAD"
             self._handle(self, request)
             return
         self._ahead.append(request)
@@ -301,7 +316,8 @@ class Inbound(asyncio.Protocol):
         if self.closed:
             return
         closing = b"" if keep_alive else b"connection: close\r\n"
-        self._outbox.write(self.transport, b"%scontent-length: %d\r\n%s\r\n%s" % (head, len(body), closing, body))
+        shown = b"" if self._head_only else body
+        self._outbox.write(self.transport, b"%scontent-length: %d\r\n%s\r\n%s" % (head, len(body), closing, shown))
         self._answered(keep_alive)
 
     def start_stream(self, head: bytes, *, chunked: bool) -> None:
@@ -357,7 +373,9 @@ class Inbound(asyncio.Protocol):
     def _next(self) -> None:
         if self.closed:
             return
-        self._handle(self, self._ahead.popleft())
+        request = self._ahead.popleft()
+        self._head_only = request.head.method == "HEAD"
+        self._handle(self, request)
 
     # Keeping house
 
@@ -369,6 +387,10 @@ class Inbound(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """Hang up on who says nothing, or says it too slowly."""
         begun = self._begun_at
+        if self._stuck_at:
+            waiting = self.transport.get_write_buffer_size()
+            if waiting != self._stuck_bytes:  # it takes something, if slowly
+                self._stuck_bytes, self._stuck_at = waiting, now
         if self._stuck_at and now - self._stuck_at > self._limits.write_timeout:
             self.transport.abort()
         elif begun and now - begun > self._limits.request_timeout:

@@ -44,7 +44,7 @@ def whole_reply(data: bytes) -> WholeReply | None:
     stated = head[length + 17 : stop].strip(b" \t")
     if not stated.isdigit() or len(stated) > 11 or end + 4 + int(stated) != len(data):
         return None
-    if lower.find(b"\r\ncontent-length:", stop) >= 0:
+    if lower.find(b"\r\ncontent-length:", stop) >= 0 or b"text/event-stream" in lower:
         return None
     status = data[9:12]
     if not status.isdigit() or status[0] not in b"2345" or status in {b"204", b"304"}:

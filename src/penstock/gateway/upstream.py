@@ -325,7 +325,8 @@ class Connection(asyncio.Protocol):
         else:
             self._origin.drop(self)
             self.abort()
-        exchange.completed()  # type: ignore[union-attr]
+        if exchange is not None:
+            exchange.completed()
 
 
 class Origin:
@@ -397,7 +398,9 @@ class Origin:
             raise UpstreamError("connection", f"Cannot connect to {self.authority}: {error}", sent=False) from None
         finally:
             self._opening -= 1
+        if connection.closed:
             self._next()
+            raise UpstreamError("connection", f"{self.authority} closed the connection at once.", sent=False)
         self._all.add(connection)
         return connection
 
@@ -446,9 +449,9 @@ class Origin:
                 connection.abort(UpstreamError(code, f"{self.authority} did not answer in time.", sent=True))
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; what is under way fails, and is booked as it stands."""
         for connection in list(self._all):
-            connection.abort()
+            connection.abort(UpstreamError("shutdown", "Penstock is being stopped.", sent=True))
         self._all.clear()
         self._idle.clear()
 

@@ -15,6 +15,8 @@ from penstock.gateway.providers import Destination
 from penstock.gateway.server import Inbound, SeenHeads, ServerLimits
 
 SWEEP_SECONDS = 0.25
+LAST_SECONDS = 3.0
+"""For booking the calls that had to be cut off."""
 
 
 class Door(Struct, frozen=True):
@@ -76,10 +78,14 @@ async def serve(
     while gateway.calls and loop.time() < deadline:
         await asyncio.sleep(0.02)
     sweeper.cancel()
-    for inbound in list(connections):
-        inbound.break_off()
+    gateway.stopping = True
     for destination in destinations:
         destination.origin.close()
+    deadline = loop.time() + LAST_SECONDS
+    while gateway.calls and loop.time() < deadline:  # what was cut off is booked as it stands
+        await asyncio.sleep(0.02)
+    for inbound in list(connections):
+        inbound.break_off()
     booking.close()
 
 

@@ -99,4 +99,4 @@ def target_of(deployment: Deployment, provider: Provider, *, declared: bool) -> 
         deployment.region or provider.region,
     )
     upstream = deployment.upstream or deployment.model
-    return Target(deployment, provider, served, upstream, f"{deployment.name} {upstream}")
+    return Target(deployment, provider, served, upstream, f"{provider.name} {deployment.name} {upstream}")
