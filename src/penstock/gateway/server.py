@@ -121,8 +121,8 @@ class Inbound(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_begun_at", "_body", "_body_size", "_busy", "_connections", "_first", "_fresh", "_handle", "_head",
-        "_head_only", "_head_size", "_in_head", "_limits", "_loop", "_outbox", "_parser", "_paused", "_refused", "_seen",
-        "_stuck_at", "_stuck_bytes", "closed", "idle_since", "on_drained", "on_gone", "streaming", "transport",
+        "_head_only", "_head_size", "_in_head", "_limits", "_loop", "_outbox", "_parser", "_paused", "_refused",
+        "_seen", "_stuck_at", "_stuck_bytes", "closed", "idle_since", "on_drained", "on_gone", "streaming", "transport",
     )  # fmt: skip
 
     def __init__(
