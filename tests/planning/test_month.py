@@ -136,3 +136,19 @@ def test_an_input_out_of_bounds_is_named(field, value, sentence):
 def test_an_unknown_model_suggests_the_nearest_names():
     with pytest.raises(PlanError, match="no model 'gpt-4o-minni' at azure; did you mean gpt-4o-mini"):
         month(dataclasses.replace(CHATBOT, model="gpt-4o-minni"), azure())
+
+
+def test_a_baseline_that_nobody_knows_is_named():
+    with pytest.raises(PlanError, match="baseline: no model 'gpt-4oo' at azure; did you mean"):
+        month(dataclasses.replace(STEADY, baseline="gpt-4oo"), azure())
+
+
+def test_a_baseline_without_a_price_for_the_deployment_type_is_compared_at_its_global_price():
+    inputs = dataclasses.replace(STEADY, model="gpt-4.1", deployment_type="regional", region="us")
+    plan = month(dataclasses.replace(inputs, baseline="gpt-5.2"), azure())
+    alone = month(dataclasses.replace(STEADY, model="gpt-5.2"), azure())
+    assert plan.notes[0] == "gpt-5.2 has no regional price: it is compared at its Global price."
+    assert plan.baseline_saving == alone.monthly_cost - plan.monthly_cost
+
+
+STEADY = Month(model="gpt-4o-mini", requests_per_day=10_000, input_tokens=500, output_tokens=300)

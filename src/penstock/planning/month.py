@@ -28,6 +28,8 @@ from penstock.planning.quantity import (
 from penstock.planning.sensitivity import sensitivity
 from penstock.pricing.book import PriceRow
 
+DEFAULT_BASELINE = "gpt-4o"
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Month(Inputs):
@@ -57,7 +59,7 @@ class Month(Inputs):
     """Where the calls may run."""
     region: str = ""
     """Region or zone, where the deployment type has several prices."""
-    baseline: str = "gpt-4o"
+    baseline: str = DEFAULT_BASELINE
     """The model whose cost is 1.0 in the comparison."""
 
 
@@ -117,7 +119,7 @@ def month(inputs: Month, prices: Prices) -> MonthPlan:
     per_request = _per_request(inputs, row, batch)
     volume = inputs.requests_per_day * inputs.days
     cost = per_request * volume
-    base_row = prices.find(inputs.baseline, deployment_type=inputs.deployment_type, region=inputs.region)
+    base_row, base_note = _baseline(inputs, prices)
     base = _other(inputs, prices, base_row) if base_row else per_request
     ahead = tuple(_ahead(inputs, cost))
     saving = (base - per_request) * volume
@@ -135,7 +137,7 @@ def month(inputs: Month, prices: Prices) -> MonthPlan:
         horizon_cost=exact(sum((step.cost for step in ahead), Decimal(0))),
         models=_side_by_side(inputs, prices, cost, base),
         ahead=ahead if inputs.growth else (),
-        notes=prices.retirement_note(inputs.model),
+        notes=(*base_note, *prices.retirement_note(inputs.model)),
         prices=_prices_used(inputs, row, batch),
         assumptions=_assumptions(inputs),
         corrections=(*_index_corrections(prices), SIXTEENFOLD),
@@ -158,6 +160,19 @@ def _rows(inputs: Month, prices: Prices) -> tuple[PriceRow, PriceRow | None]:
         )
 
     return row("standard"), row("batch") if inputs.batch_share else None
+
+
+def _baseline(inputs: Month, prices: Prices) -> tuple[PriceRow | None, tuple[str, ...]]:
+    """Return the baseline's row, and what to know about it. Raises PlanError for a model that nobody knows."""
+    found = prices.find(inputs.baseline, deployment_type=inputs.deployment_type, region=inputs.region)
+    if found is not None:
+        return found, ()
+    if (
+        inputs.baseline == DEFAULT_BASELINE and prices.find(inputs.baseline) is None
+    ):  # another provider, nobody chose it
+        return None, (f"{prices.provider} has no {inputs.baseline}: --baseline names a model to compare with.",)
+    row = prices.row(inputs.baseline, field="baseline")
+    return row, (f"{inputs.baseline} has no {inputs.deployment_type} price: it is compared at its Global price.",)
 
 
 def _per_request(inputs: Month, row: PriceRow, batch: PriceRow | None) -> Decimal:
