@@ -60,3 +60,9 @@ def test_demands_that_nothing_meets_are_named():
     inputs = dataclasses.replace(CHATBOT, model="a", residency="region")
     with pytest.raises(PlanError, match="residency: no deployment with a known price meets these demands"):
         deployment(inputs, prices, CAPACITY)
+
+
+def test_data_that_must_stay_in_a_region_can_run_on_ptus_where_there_is_no_price_by_token():
+    plan = deployment(dataclasses.replace(CHATBOT, model="gpt-5.2", residency="region"), azure(), CAPACITY)
+    assert plan.best.startswith("Regional PTU x ")
+    assert all("PTU" in option.deployment for option in plan.options if option.allowed)

@@ -49,6 +49,30 @@ def test_microsofts_three_sizing_examples_come_out():
         assert (plan.raw_ptus, plan.ptus_for_peak, plan.peak_tokens_per_minute) == (D(raw), needed, tokens)
 
 
+@pytest.mark.parametrize(("cached", "needed"), [("0", 150), ("0.5", 100)])
+def test_a_deployment_type_without_a_price_by_token_is_sized_with_the_global_price(cached, needed):
+    inputs = Ptu(
+        model="gpt-5.2", requests_per_minute=D(1000), input_tokens=200, output_tokens=20, deployment_type="regional",
+        cached_share=D(cached),
+    )  # fmt: skip
+    plan = ptu(inputs, azure(), CAPACITY)
+    assert plan.ptus_for_peak == needed
+    hourly = plan.terms[0]
+    assert hourly.peak_bill == needed * CAPACITY.rate("regional").hourly * 730
+    assert any("break-even are against the global price" in note for note in plan.notes)
+
+
+def test_traffic_that_is_idle_most_of_the_time_gets_no_ptus():
+    inputs = Ptu(model="gpt-4.1", requests_per_minute=D(1000), input_tokens=1000, output_tokens=200)
+    flat, on_off = (ptu(dataclasses.replace(inputs, average_load=D(a)), azure(), CAPACITY) for a in ("1", "0.3"))
+    assert flat.best_ptus > 0
+    assert on_off.best_ptus == 0
+    assert on_off.pay_as_you_go == (flat.pay_as_you_go * D("0.3")).quantize(D("0.01"))
+    assert on_off.terms[1].use == 0
+    assert on_off.terms[1].minutes_above == D("0.3")
+    assert any("the rest as idle" in note for note in on_off.notes)
+
+
 def usd(deployment_type: str) -> Prices:
     """Price gpt-5.2 for a deployment type that the shipped book has no row for."""
     rates = {"input": D("1.925E-6"), "cache_read": D("0.1925E-6"), "output": D("15.4E-6")}

@@ -26,6 +26,8 @@ class Load:
 
     ptus: Decimal
     dollars: Decimal
+    minutes: Decimal = Decimal(1)
+    """How many minutes are like this one: their share, where demand is not a series."""
 
 
 def weighed(model: PtuModel, row: PriceRow, input_tokens: Decimal, output_tokens: Decimal, cached: Decimal) -> Decimal:
@@ -52,12 +54,14 @@ def loads(minutes: Iterable[Minute], model: PtuModel, row: PriceRow, cached_shar
 
 def per_month(series: Sequence[Load]) -> Decimal:
     """Return how often the series fits into a month of 730 hours: it is taken to repeat."""
-    return Decimal(MONTH_MINUTES) / len(series)
+    return Decimal(MONTH_MINUTES) / sum(load.minutes for load in series)
 
 
 def bill(series: Sequence[Load], ptus: int, dollars_per_ptu: Decimal) -> Decimal:
     """Return a month's dollars: the PTUs, and per-token prices for the part of each minute that they do not serve."""
-    spilled = sum((load.dollars * (1 - ptus / load.ptus) for load in series if load.ptus > ptus), Decimal(0))
+    spilled = sum(
+        (load.minutes * load.dollars * (1 - ptus / load.ptus) for load in series if load.ptus > ptus), Decimal(0)
+    )
     return ptus * dollars_per_ptu + per_month(series) * spilled
 
 
@@ -81,7 +85,7 @@ def break_point(series: Sequence[Load], dollars_per_ptu: Decimal) -> Decimal:
     for load in sorted(series, key=lambda load: load.ptus, reverse=True):
         if not load.ptus:
             break
-        earned += often * load.dollars / load.ptus
+        earned += often * load.minutes * load.dollars / load.ptus
         if earned > dollars_per_ptu:
             return load.ptus
     return Decimal(0)

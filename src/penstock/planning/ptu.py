@@ -45,7 +45,7 @@ class Ptu(Inputs):
     cached_share: Share = Decimal(0)
     """Share of the input tokens that the prompt cache serves."""
     average_load: Share = Decimal(1)
-    """Load of the average minute as a share of the busiest one: 20-35 % for business hours, 100 % for flat traffic."""
+    """Share of the minutes that are as busy as the busiest one, the others idle: 20-35 % for business hours."""
     deployment_type: Deployment = "global"
     """Where the PTUs run."""
     region: str = ""
@@ -111,8 +111,8 @@ class PtuPlan(Answer):
 def ptu(inputs: Ptu, prices: Prices, capacity: Capacity, series: Sequence[Minute] = ()) -> PtuPlan:
     """Size PTUs for the busiest minute, and find the number that costs least with spill-over.
 
-    `series` has every minute, also the quiet ones; it is taken to repeat all the month. Without it the traffic is flat
-    at `average_load` of the busiest minute, and PTUs are either all needed or not worth it.
+    `series` has every minute, also the quiet ones; it is taken to repeat all the month. Without it a share
+    `average_load` of the minutes is at the peak and the rest idle, and PTUs are either all needed or not worth it.
     """
     model, row, price = _facts(inputs, prices, capacity)
     smallest = model.smallest(inputs.deployment_type)
@@ -145,7 +145,7 @@ def ptu(inputs: Ptu, prices: Prices, capacity: Capacity, series: Sequence[Minute
         uncovered_ptus=uncovered,
         uncovered_bill=cents(uncovered * price.hourly * MONTH_HOURS),
         terms=terms,
-        notes=_notes(inputs, model, row, prices, best),
+        notes=_notes(inputs, model, row, prices, best, series),
         prices=(used(row), _rate_used(price), _capacity_used(model)),
         assumptions=_assumptions(inputs, model, series),
         corrections=guide_table(prices, capacity),
@@ -158,15 +158,16 @@ def ptu(inputs: Ptu, prices: Prices, capacity: Capacity, series: Sequence[Minute
 
 
 def demand_of(inputs: Ptu, prices: Prices, capacity: Capacity, series: Sequence[Minute] = ()) -> tuple[Load, ...]:
-    """Return the demand by the minute: of the series, or one minute of the average load."""
+    """Return the demand by the minute: of the series, or the busiest minute and an idle one, each with its share."""
     model, row, _ = _facts(inputs, prices, capacity)
     if series:
         return loads(series, model, row, inputs.cached_share)
     if not inputs.requests_per_minute * (inputs.input_tokens + inputs.output_tokens) * inputs.average_load:
         raise PlanError("requests_per_minute", "no demand: give the busiest minute's requests and tokens, or a series")
     dollars = call_cost(row, inputs.input_tokens, inputs.output_tokens, inputs.input_tokens * inputs.cached_share)
-    mean = inputs.requests_per_minute * inputs.average_load
-    return (Load(_peak(inputs, model, row) * inputs.average_load, dollars * mean),)
+    busy = Load(_peak(inputs, model, row), dollars * inputs.requests_per_minute, inputs.average_load)
+    idle = Load(Decimal(0), Decimal(0), 1 - inputs.average_load)
+    return (busy, idle) if idle.minutes else (busy,)
 
 
 def ways_to_pay(price: PtuRate) -> list[tuple[str, Decimal]]:
@@ -183,7 +184,9 @@ def hourly_overage(deployed: int, reserved: int) -> int:
 
 
 def _facts(inputs: Ptu, prices: Prices, capacity: Capacity) -> tuple[PtuModel, PriceRow, PtuRate]:
-    row = prices.row(inputs.model, deployment_type=inputs.deployment_type, region=_place(inputs))
+    """Return capacity and prices; where the deployment type has no price by token, the Global row stands in."""
+    found = prices.find(inputs.model, deployment_type=inputs.deployment_type, region=_place(inputs))
+    row = found if found is not None and {"input", "output"} <= found.rates.keys() else prices.row(inputs.model)
     model = capacity.models.get(row.model.lower())
     if model is None:
         known = ", ".join(sorted(each.model for each in capacity.models.values()))
@@ -205,8 +208,8 @@ def _value(demand: Sequence[Load]) -> Decimal:
     """Return the dollars that one PTU serves in a month if it is always busy with this mix of tokens."""
     return (
         MONTH_MINUTES
-        * sum((load.dollars for load in demand), Decimal(0))
-        / sum((load.ptus for load in demand), Decimal(0))
+        * sum((load.minutes * load.dollars for load in demand), Decimal(0))
+        / sum((load.minutes * load.ptus for load in demand), Decimal(0))
     )
 
 
@@ -222,9 +225,10 @@ def _term(
 ) -> TermPlan:
     best = best_ptus(demand, dollars, *smallest)
     lowest = bill(demand, best, dollars)
-    total = sum((load.ptus for load in demand), Decimal(0))
-    served = sum((min(load.ptus, Decimal(best)) for load in demand), Decimal(0))
-    above = sum(1 for load in demand if load.ptus > best)
+    minutes = sum((load.minutes for load in demand), Decimal(0))
+    total = sum((load.minutes * load.ptus for load in demand), Decimal(0))
+    served = sum((load.minutes * min(load.ptus, Decimal(best)) for load in demand), Decimal(0))
+    above = sum((load.minutes for load in demand if load.ptus > best), Decimal(0))
     return TermPlan(
         term=name,
         dollars_per_ptu=cents(dollars),
@@ -234,9 +238,9 @@ def _term(
         best_bill=cents(lowest),
         saving=cents(by_token - lowest),
         saving_share=ratio(by_token - lowest, by_token),
-        use=ratio(served, best * len(demand)) if best else Decimal(0),
+        use=ratio(served, best * minutes) if best else Decimal(0),
         spilled=ratio(total - served, total),
-        minutes_above=ratio(above, len(demand)),
+        minutes_above=ratio(above, minutes),
     )
 
 
@@ -259,10 +263,22 @@ def _sentence(inputs: Ptu, best: TermPlan, by_token: Decimal, value: Decimal) ->
     )
 
 
-def _notes(inputs: Ptu, model: PtuModel, row: PriceRow, prices: Prices, best: TermPlan) -> tuple[str, ...]:
-    notes = []
+def _notes(  # noqa: PLR0917
+    inputs: Ptu, model: PtuModel, row: PriceRow, prices: Prices, best: TermPlan, series: Sequence[Minute]
+) -> tuple[str, ...]:
+    notes = list(prices.retirement_note(inputs.model))
     if best.break_even_use > 1:
         notes.append("At these prices a PTU never pays, even if it is always busy: buy it for latency only.")
+    if row.deployment_type != inputs.deployment_type:
+        notes.append(
+            f"{row.model} has no {inputs.deployment_type} price by token: pay-as-you-go, spill-over and break-even are "
+            f"against the {row.deployment_type} price; size and bill of the PTUs do not depend on it."
+        )
+    if not series and inputs.average_load < 1:
+        notes.append(
+            f"--average-load takes {percent(inputs.average_load)} of the minutes at the peak and the rest as idle; "
+            "real traffic lies between that and flat: --trace or --ledger plan with its minutes."
+        )
     if prices.at.date() < model.valid_from:
         notes.append(
             f"What a PTU serves was read from a page of {model.valid_from}, prices are of {prices.at:%Y-%m-%d}: "
@@ -288,7 +304,7 @@ def _assumptions(inputs: Ptu, model: PtuModel, series: Sequence[Minute]) -> tupl
     if series:
         shape = f"The series of {len(series)} minutes repeats all the month; demand above the PTUs is billed by token."
     else:
-        shape = f"Traffic is flat at {percent(inputs.average_load)} of the busiest minute."
+        shape = f"{percent(inputs.average_load)} of the minutes are as busy as the busiest one, the others idle."
     return (f"A month has {MONTH_HOURS} hours.", kinds[model.accounting], shape)
 
 
