@@ -182,7 +182,7 @@ def test_a_gzipped_trace_is_the_same(capsys, tmp_path):
     first, second = (
         figures(capsys, "ptu", "--model", "gpt-4o", "--trace", str(file), *TODAY) for file in (plain, zipped)
     )
-    assert first == second
+    assert first | {"inputs": None} == second | {"inputs": None}
 
 
 def test_an_hour_of_real_traffic_is_planned_in_less_than_three_seconds(capsys):
@@ -216,6 +216,28 @@ def test_a_trace_that_cannot_be_used_is_one_sentence(capsys, tmp_path, text, sen
     assert said.count("\n") == 1
 
 
+def test_the_inputs_that_are_printed_make_the_same_plan_again(capsys, tmp_path):
+    trace, text = tmp_path / "trace.csv", tmp_path / "a=b.md"
+    trace.write_text(TRACE)
+    text.write_text("The quick brown fox jumps over the lazy dog.")
+    for words in (
+        ["ptu", "--model", "gpt-4o", "--trace", str(trace), "--since", "2026-11-01"],
+        ["tokens", "--text", "100%", "--file", str(text), "--image", "1024x1024", "--detail", "low"],
+    ):
+        first = figures(capsys, *words, *TODAY)
+        file = tmp_path / f"{words[0]}.toml"
+        lines = [f"{name} = {json.dumps(value)}" for name, value in first["inputs"].items() if value is not None]
+        file.write_text(f'calculator = "{words[0]}"\n' + "\n".join(lines))
+        assert figures(capsys, words[0], "--from", str(file), *TODAY) == first
+        plan("diff", str(file), str(file))
+        assert "The plans are equal." in capsys.readouterr().out
+
+
+def test_a_volume_that_shrinks_is_written_with_a_minus(capsys):
+    document = figures(capsys, "month", "--model", "gpt-4o", *CHATBOT, "--growth", "-5%")
+    assert document["ahead"][1]["requests_per_day"] == "9500"
+
+
 def test_plan_ptu_reads_the_minutes_of_the_ledger(capsys, tmp_path):
     at = datetime(2026, 11, 1, 12, 0, 5, tzinfo=UTC)
     usages = ((at, 60_000, 3000), (at, 60_000, 3000), (at + timedelta(minutes=2), 500_000, 20_000))
@@ -230,7 +252,7 @@ def test_plan_ptu_reads_the_minutes_of_the_ledger(capsys, tmp_path):
     trace.write_text(TRACE)
     from_trace = figures(capsys, "ptu", "--model", "gpt-4o", "--trace", str(trace), *TODAY)
     from_ledger = figures(capsys, "ptu", "--model", "gpt-4o", "--ledger", "--data", str(tmp_path / "data"), *TODAY)
-    assert from_ledger == from_trace
+    assert from_ledger | {"inputs": None} == from_trace | {"inputs": None}
     none = ["ptu", "--model", "gpt-4o", "--ledger", "--data", str(tmp_path / "data"), "--since", "2027-01-01"]
     assert "the ledger has no events of gpt-4o in this time" in complaint(capsys, *none)
 

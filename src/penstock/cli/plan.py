@@ -1,6 +1,7 @@
 """`penstock plan`: what something would cost, before it is built."""
 
 import dataclasses
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,8 +10,8 @@ from cyclopts import App, Parameter
 
 from penstock.cli.options import Common, console
 from penstock.cli.plan_command import Calculator, PlanOptions, declare
-from penstock.cli.plan_content import ContentOptions, pieces_of
-from penstock.cli.plan_demand import DemandOptions, minutes_of_ledger, minutes_of_trace
+from penstock.cli.plan_content import pieces_of
+from penstock.cli.plan_demand import ChartOptions, minutes_of_ledger, minutes_of_trace
 from penstock.cli.plan_diff import diff
 from penstock.cli.plan_interview import InterviewOptions, interviewed
 from penstock.errors import InputError
@@ -20,6 +21,7 @@ from penstock.planning.batch import Batch, batch
 from penstock.planning.cache import Cache, cache
 from penstock.planning.chart import blocks, svg
 from penstock.planning.copilot import Copilot, copilot
+from penstock.planning.demand import Load
 from penstock.planning.deployment import Deployment, deployment
 from penstock.planning.foundry import Foundry, foundry, guardrails_of
 from penstock.planning.gpu import Gpu, gpu
@@ -44,14 +46,14 @@ from penstock.pricing.search import shipped_search_tiers
 app = App(name="plan", help="Work out what something would cost before it is built.")
 
 
-def _ptu(inputs: Ptu, prices: Prices, options: DemandOptions, common: Common) -> Answer:
+def _ptu(inputs: Ptu, prices: Prices, options: ChartOptions, common: Common) -> Answer:
     """Plan PTUs for a workload, or for the traffic of a trace or of the ledger; draw what spills over."""
     capacity = shipped_capacity()
-    series = minutes_of_trace(options.trace) if options.trace else ()
+    series = minutes_of_trace(Path(inputs.trace)) if inputs.trace else ()
     measured = ""
-    if options.ledger:
+    if inputs.ledger:
         model_name, _ = prices.catalog.identify(prices.provider, inputs.model)
-        series, cached = minutes_of_ledger(folder_of(common), model_name, options.since, options.until)
+        series, cached = minutes_of_ledger(folder_of(common), model_name, inputs.since, inputs.until)
         if not inputs.cached_share and cached:
             inputs = dataclasses.replace(inputs, cached_share=cached)
             measured = (
@@ -60,7 +62,7 @@ def _ptu(inputs: Ptu, prices: Prices, options: DemandOptions, common: Common) ->
     plan = ptu(inputs, prices, capacity, series)
     if measured:
         plan = dataclasses.replace(plan, notes=(measured, *plan.notes))
-    demand = [float(load.ptus) for load in demand_of(inputs, prices, capacity, series)]
+    demand = drawn(demand_of(inputs, prices, capacity, series))
     if options.chart:
         heading = f"{inputs.model}: demand and {plan.best_ptus} PTUs, {plan.best_term}"
         write(options.chart, svg(demand, plan.best_ptus, heading))
@@ -100,9 +102,15 @@ def _foundry(inputs: Foundry, prices: Prices, options: GuardrailOptions, _: Comm
     )
 
 
-def _tokens(inputs: Tokens, prices: Prices, options: ContentOptions, _: Common) -> Answer:
+def drawn(demand: Sequence[Load]) -> list[float]:
+    """Return PTUs by the minute; shares of the minutes are drawn as parts of a hundred."""
+    whole = all(load.minutes == 1 for load in demand)
+    return [float(load.ptus) for load in demand for _ in range(1 if whole else round(100 * load.minutes))] or [0.0]
+
+
+def _tokens(inputs: Tokens, prices: Prices) -> Answer:
     """Count what was given, then price it."""
-    pieces = (*inputs.pieces, *pieces_of(options, inputs.model))
+    pieces = (*inputs.pieces, *pieces_of(inputs))
     return tokens(dataclasses.replace(inputs, pieces=pieces), prices)
 
 
@@ -140,7 +148,6 @@ CALCULATORS: tuple[Calculator[Any], ...] = (
         "tokens", Tokens, _tokens,
         "Tokens and cost of given text, files or pictures, or of words that are not written yet.",
         "penstock plan tokens --model gpt-4o --file README.md --image 1024x1024",
-        extras=ContentOptions,
     ),
     Calculator(
         "deployment", Deployment, lambda inputs, prices: deployment(inputs, prices, shipped_capacity()),
@@ -152,7 +159,7 @@ CALCULATORS: tuple[Calculator[Any], ...] = (
         "ptu", Ptu, _ptu,
         "Provisioned throughput: how many PTUs, and whether they beat paying by token.",
         "penstock plan ptu --model gpt-5.2 --requests-per-minute 1000 --input-tokens 200 --output-tokens 20",
-        extras=DemandOptions,
+        extras=ChartOptions,
     ),
     Calculator(
         "model", Model, _model,

@@ -133,24 +133,20 @@ def prices_for(document: dict[str, Any], options: PlanOptions, common: Common) -
     from penstock.settings import load
 
     at = options.at or document.get("at") or datetime.now(UTC)
-    if isinstance(at, str):
-        at = _day(at)
-    if isinstance(at, date) and not isinstance(at, datetime):
-        at = datetime.combine(at, time())
+    at = _time(at, "at")
     settings = load(common.config, data=common.data)
     scenario = options.book or document.get("book") or settings.prices.scenario
     catalog = catalog_in(
         settings.data, prices=settings.prices.rows, discounts=settings.prices.discounts, scenario=scenario
     )
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return Prices(catalog, at, options.provider or document.get("provider", "azure"), shipped_lifecycle())
 
 
-def _day(text: str) -> datetime:
+def _day(text: str, where: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:
-        raise InputError(f"at: {text!r} is not a day such as 2026-11-23") from error
+        raise InputError(f"{where}: {text!r} is not a day such as 2026-11-23") from error
 
 
 def build(shape: type[Inputs], given: dict[str, Any], path: Path | None, options: frozenset[str]) -> Inputs:
@@ -208,9 +204,19 @@ def _parsed(shape: type[Inputs], name: str, value: Any, where: str) -> Any:
     unit = units(shape).get(name)  # type: ignore[arg-type]
     if isinstance(value, str) and unit and value.strip().endswith("%"):
         return _number(value, where)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and _table_shape(shape, name):
         return [_table(item, where) if isinstance(item, str) and "=" in item else item for item in value]
+    if datetime in get_args(get_type_hints(shape)[name]):
+        return _time(value, where)
     return value
+
+
+def _time(value: Any, where: str) -> Any:
+    """Turn a day or a time, written or of a plan file, into a time in UTC."""
+    value = _day(value, where) if isinstance(value, str) else value
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) and not value.tzinfo else value
 
 
 def _table(text: str, where: str) -> dict[str, str]:
@@ -245,7 +251,7 @@ def _option(shape: Any, field: dataclasses.Field[Any]) -> inspect.Parameter:
         settings["show_default"] = lambda _value: shown
     parts = {part for part in get_args(hint) if part is not type(None)} if type(None) in get_args(hint) else {hint}
     if parts == {Decimal}:
-        settings["converter"] = _decimal
+        settings.update(converter=_decimal, allow_leading_hyphen=True)
     if _table_shape(shape, field.name):
         hint = list[str]
     annotation = Annotated[hint | None, Parameter(**settings)]  # type: ignore[valid-type]

@@ -1,37 +1,23 @@
 """Text, files and pictures for `penstock plan tokens`: counted here, by metering, and handed to the calculator."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
-
-from cyclopts import Parameter
 
 from penstock.errors import InputError
 from penstock.metering.counting import count_text
 from penstock.metering.families import picture_of
 from penstock.metering.pictures import picture_tokens, size_of
-from penstock.planning.tokens import Piece
+from penstock.planning.tokens import Piece, Tokens
 
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 
 
-@Parameter(name="*", group="Content")
-@dataclass(frozen=True, kw_only=True)
-class ContentOptions:
-    """What to count."""
-
-    text: Annotated[str, Parameter(help="Text to count.")] = ""
-    file: Annotated[tuple[Path, ...], Parameter(help="Files to count; pictures by their size.", negative="")] = ()
-    image: Annotated[tuple[str, ...], Parameter(help="Pictures by size, such as 1024x1024.", negative="")] = ()
-    detail: Annotated[Literal["auto", "low", "high", "original"], Parameter(help="Detail of pictures.")] = "auto"
-
-
-def pieces_of(options: ContentOptions, model: str) -> tuple[Piece, ...]:
+def pieces_of(inputs: Tokens) -> tuple[Piece, ...]:
     """Count all that was given."""
-    pieces = [_text("text", options.text, model)] if options.text else []
-    pieces += [_file(path, model, options.detail) for path in options.file]
-    pieces += [_picture(size, *_size(size), model, options.detail) for size in options.image]
+    model, detail = inputs.model, inputs.detail
+    pieces = [_text("text", inputs.text, model)] if inputs.text else []
+    pieces += [_file(Path(path), model, detail) for path in inputs.file]
+    pieces += [_picture(size, *_size(size), model, detail) for size in inputs.image]
     return tuple(pieces)
 
 

@@ -24,17 +24,11 @@ COLUMNS = {
 """Names of the columns that are read, in lower case; the first ones are those of Azure's public inference traces."""
 
 
-@Parameter(name="*", group="Demand")
+@Parameter(name="*", group="Chart")
 @dataclass(frozen=True, kw_only=True)
-class DemandOptions:
-    """Where a demand series comes from, and where its chart goes."""
+class ChartOptions:
+    """Where the chart of the demand goes."""
 
-    trace: Annotated[Path | None, Parameter(help="CSV (or .csv.gz) with a line a request: time, input, output.")] = None
-    ledger: Annotated[
-        bool, Parameter(help="Take the demand from the ledger (--data, or the settings).", negative="")
-    ] = False
-    since: Annotated[datetime | None, Parameter(help="With --ledger: from this time on (UTC).")] = None
-    until: Annotated[datetime | None, Parameter(help="With --ledger: before this time (UTC).")] = None
     chart: Annotated[Path | None, Parameter(help="Write demand, PTUs and spill-over as an SVG drawing.")] = None
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 
 from penstock.errors import PlanError
@@ -50,6 +51,14 @@ class Ptu(Inputs):
     """Where the PTUs run."""
     region: str = ""
     """Region or zone; by default the US."""
+    trace: str = ""
+    """Demand of real minutes: a CSV file (or .csv.gz) with a line a request: time, input, output."""
+    ledger: bool = False
+    """Take the demand from the ledger (--data, or the settings)."""
+    since: datetime | None = None
+    """With the ledger: from this time on (UTC)."""
+    until: datetime | None = None
+    """With the ledger: before this time (UTC)."""
     reserved_ptus: Count = 0
     """PTUs already reserved; deployed PTUs beyond them bill by the hour."""
     deployed_ptus: Count = 0

@@ -27,6 +27,8 @@ from penstock.planning.sensitivity import sensitivity
 
 Content = Literal["english", "german", "french", "python", "javascript", "json", "chinese", "japanese", "korean"]
 
+Detail = Literal["auto", "low", "high", "original"]
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ContentType:
@@ -81,6 +83,14 @@ class Tokens(Inputs):
     """The model that gets it."""
     pieces: tuple[Piece, ...] = ()
     """What was counted; on the command line --text, --file and --image count for you."""
+    text: str = ""
+    """Text to count."""
+    file: tuple[str, ...] = ()
+    """Files to count; pictures by their size."""
+    image: tuple[str, ...] = ()
+    """Pictures by size, such as 1024x1024."""
+    detail: Detail = "auto"
+    """Detail of pictures."""
     words: Count = 0
     """Or: words of content that is not written yet."""
     characters: Count = 0
@@ -135,7 +145,10 @@ class ContentLine:
 
 
 def tokens(inputs: Tokens, prices: Prices) -> TokensPlan:
-    """Price what was counted, or what was estimated from words or characters."""
+    """Price what was counted, or what was estimated from words or characters.
+
+    Counting text, files and pictures is the caller's part: its counts come as `pieces`.
+    """
     row = prices.row(inputs.model)
     pieces = (*inputs.pieces, *_estimates(inputs))
     if not pieces:
