@@ -85,3 +85,8 @@ def test_the_shipped_credit_rates_are_the_researched_ones():
             f"{ours.credits} per {ours.per}"
             == f"{row['credits']} per {row['per'].split()[0] if row['per'][0].isdigit() else 1}"
         )
+
+
+def test_a_range_of_hours_that_is_upside_down_is_named():
+    with pytest.raises(PlanError, match="hours_low: 9 h is above the high end of 1 h"):
+        copilot(Copilot(hours_low=D(9), hours_high=D(1)), shipped_licences())

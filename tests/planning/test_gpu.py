@@ -30,18 +30,43 @@ def test_lora_saves_a_third_of_the_hours_and_not_the_80_to_95_percent_of_section
 
 @pytest.mark.parametrize(
     ("minutes", "eviction", "restart", "every", "lost"),
-    [(5, 240, 10, "49", "0.246"), (2, 240, 5, "31", "0.150"), (1, 480, 5, "31", "0.075")],
+    [(5, 240, 10, "46", "0.246"), (2, 240, 5, "30", "0.150"), (1, 480, 5, "30", "0.075")],
 )
-def test_spot_loses_what_youngs_interval_leaves(minutes, eviction, restart, every, lost):
+def test_spot_loses_what_the_best_interval_leaves(minutes, eviction, restart, every, lost):
     interval, share = spot_loss(D(minutes), D(eviction), D(restart))
     assert (round(interval), round(share, 3)) == (D(every), D(lost))
 
 
-@given(st.decimals("0.5", 30, places=1), st.decimals(30, 2000, places=0), st.decimals("0.2", 5, places=1))
-def test_no_other_interval_loses_less(checkpoint, eviction, factor):
-    every, lost = spot_loss(checkpoint, eviction, D(0))
-    other = every * factor
-    assert checkpoint / other + other / (2 * eviction) >= lost - D("1e-12")
+@given(st.decimals("0.5", 30, places=1), st.decimals(60, 2000, places=0), st.decimals("0.2", 5, places=1))
+def test_no_other_interval_takes_less_time(checkpoint, eviction, factor):
+    """Expected time of one hour of work, with evictions at random: (e^((t + d) / M) - 1) / t."""
+    every, _ = spot_loss(checkpoint, eviction, D(0))
+
+    def time(interval):
+        return (((interval + checkpoint) / eviction).exp() - 1) / interval
+
+    assert time(every * factor) >= time(every) * D("0.99")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "eviction", "every"), [(5, 240, "45.714"), (1, 1000, "44.057"), (100, 50, "50"), (0, 60, "0")]
+)
+def test_the_interval_is_dalys(minutes, eviction, every):
+    assert abs(spot_loss(D(minutes), D(eviction), D(0))[0] - D(every)) < D("0.001")
+
+
+def test_a_spot_machine_that_never_finishes_has_no_price():
+    plan = gpu(dataclasses.replace(LLAMA, eviction_hours=D("0.1"), spot_price=D(1)), VMS)
+    assert plan.spot_lost == 1
+    assert (plan.spot_effective_price, plan.spot_cost, plan.spot_saving) == (None, None, None)
+    assert plan.spot_price == 1
+
+
+def test_activations_take_the_margin_too():
+    inputs = dataclasses.replace(LLAMA, activation_gigabytes=D(30), margin=D("0.2"))
+    plan = gpu(inputs, VMS)
+    assert plan.memory == D("170.40")  # (112 + 30) x 1.2
+    assert plan.methods[0].gpus_for_memory == 3  # of 80 GB
 
 
 def test_a_spot_price_with_a_quarter_of_the_time_lost_is_still_far_below():
@@ -80,6 +105,7 @@ def test_serving_takes_2_operations_a_parameter():
     [
         ("vm", "Standard_NC24ads_A100", "vm: no size 'Standard_NC24ads_A100'; did you mean Standard_NC24ads_A100_v4"),
         ("mfu", D(0), "mfu: 0 % of the peak never finishes"),
+        ("mfu_low", D("0.9"), "mfu_low: 90 % is above the high end of 45 %"),
         ("eviction_hours", D(0), "eviction_hours: 0 hours between evictions"),
     ],
 )

@@ -4,12 +4,14 @@ import io
 import os
 import socket
 import time
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from tests.planning.books import azure
 
-from penstock.planning.agents import Agents, agents
+from penstock.planning.agents import Agent, Agents, agents
 from penstock.planning.answer import Answer
 from penstock.planning.batch import Batch, batch
 from penstock.planning.cache import Cache, cache
@@ -35,6 +37,7 @@ from penstock.pricing.capacity import shipped_capacity
 from penstock.pricing.finetune import shipped_finetunes
 from penstock.pricing.gpu import shipped_gpus
 from penstock.pricing.licences import shipped_licences
+from penstock.pricing.lifecycle import Retirement
 from penstock.pricing.search import shipped_search_tiers
 
 PRICES, CAPACITY, VMS = azure(), shipped_capacity(), shipped_gpus()
@@ -124,3 +127,29 @@ def test_an_input_at_its_bound_moves_to_one_side_only():
         each for each in sensitivity(full, lambda changed: changed.prompt_hit_rate) if each.input == "prompt_hit_rate"
     )
     assert (float(swing.low), float(swing.high)) == (0.9, 1.0)
+
+
+RETIREMENT = Retirement(provider="azure", model="gpt-4o", retires=date(2027, 1, 1), source="", read=date(2026, 1, 1))
+LAST_DAY = dataclasses.replace(PRICES, lifecycle={("azure", "gpt-4o", ""): RETIREMENT})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: ptu(Ptu(model="gpt-4o", requests_per_minute=Decimal(1)), LAST_DAY, CAPACITY),
+        lambda: batch(Batch(**CHATBOT), LAST_DAY),
+        lambda: cache(Cache(model="gpt-4o", requests_per_day=10_000), LAST_DAY),
+        lambda: mcp(Mcp(model="gpt-4o", requests_per_day=10_000), LAST_DAY),
+        lambda: agents(Agents(runs=100, agents=(Agent(name="a", model="gpt-4o", planning_tokens=1),)), LAST_DAY),
+        lambda: tune(Tune(), LAST_DAY, FINETUNES),
+        lambda: foundry(Foundry(model="gpt-4o"), LAST_DAY),
+    ],
+    ids=["ptu", "batch", "cache", "mcp", "agents", "tune", "foundry"],
+)
+def test_a_model_with_a_last_day_is_a_note_in_every_plan(answer):
+    assert "gpt-4o retires on 2027-01-01: plan for its successor." in answer().notes
+
+
+def test_a_swing_in_the_last_digits_is_none():
+    swings = sensitivity(Batch(**CHATBOT), lambda changed: changed.input_tokens * Decimal("1e-12"))
+    assert swings == ()

@@ -116,7 +116,7 @@ def _figures(answer: Answer) -> None:
         value = getattr(answer, name)
         if isinstance(value, tuple) and (not value or dataclasses.is_dataclass(value[0])):
             continue
-        if value not in ("", None):
+        if value != "":
             grid.add_row(title(name), written(value, known.get(name)))
     if grid.row_count:
         _print(grid)

@@ -179,7 +179,7 @@ def agents(inputs: Agents, prices: Prices) -> AgentsPlan:
         runaway=_millionths(_runaway(inputs, rows, limited=False)),
         runaway_held=_millionths(_runaway(inputs, rows, limited=True)),
         chain=chain,
-        notes=_notes(inputs),
+        notes=_notes(inputs, prices),
         prices=_distinct([*rows, other]),
         assumptions=_assumptions(inputs),
         corrections=_corrections(prices),
@@ -284,8 +284,9 @@ def _sentence(inputs: Agents, each: Decimal, same: Decimal) -> str:
     )
 
 
-def _notes(inputs: Agents) -> tuple[str, ...]:
-    notes = []
+def _notes(inputs: Agents, prices: Prices) -> tuple[str, ...]:
+    models = dict.fromkeys(agent.model for agent in inputs.agents)
+    notes = [note for model in models for note in prices.retirement_note(model)]
     if inputs.agents == GUIDE_CHAIN:
         notes.append("This is the guide's chain: agents 1 and 2 are priced as input alone, agent 3 as output alone.")
     if not any(agent.growth_tokens for agent in inputs.agents):

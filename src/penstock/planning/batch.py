@@ -108,6 +108,7 @@ def batch(inputs: Batch, prices: Prices) -> BatchPlan:
         requests_moved=int(volume * inputs.batch_share),
         use_cases=_use_cases(inputs, prices, now_each),
         notes=(
+            *prices.retirement_note(inputs.model),
             "The batch API aims at 24 hours; it is a target, not a service level.",
             "Flex processing gives the batch price on a synchronous call where it is offered: try it before batch.",
         ),

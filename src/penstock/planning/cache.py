@@ -142,7 +142,7 @@ def cache(inputs: Cache, prices: Prices) -> CachePlan:
         wrong_hits_cost=cents(wrong * inputs.wrong_hit_cost),
         worthless_at=cents(max(Decimal(0), avoided - lookup - store - audit) / wrong) if wrong else Decimal(0),
         models=_models(inputs, prices),
-        notes=_notes(inputs, row),
+        notes=(*prices.retirement_note(inputs.model), *_notes(inputs, row)),
         prices=_used(row, embedding),
         assumptions=_assumptions(inputs),
         corrections=CORRECTIONS,

@@ -114,6 +114,10 @@ def copilot(inputs: Copilot, licences: Licences) -> CopilotPlan:
     """Work out the return on licences and the bill for credits."""
     if inputs.active_users > inputs.licences:
         raise PlanError("active_users", f"{inputs.active_users} active users have {inputs.licences} licences")
+    if inputs.hours_low > inputs.hours_high:
+        raise PlanError(
+            "hours_low", f"{inputs.hours_low} h is above the high end of {inputs.hours_high} h; exchange them"
+        )
     price = licences.products["m365_copilot"].dollars
     cost, value = inputs.licences * price, _value(inputs, inputs.hours_per_week)
     idle = max(0, inputs.licences - inputs.active_users - inputs.spare_licences)

@@ -164,7 +164,7 @@ def foundry(inputs: Foundry, prices: Prices) -> FoundryPlan:
             LayerCost(layer=name, monthly_cost=cents(cost), share=ratio(cost, total), optimise=how)
             for name, cost, how in parts
         ),
-        notes=_notes(inputs, high),
+        notes=(*prices.retirement_note(inputs.model), *_notes(inputs, high)),
         prices=(used(row), used(judge)),
         assumptions=(
             f"Tokens: {inputs.days} days a month. Machines: {MONTH_HOURS} hours a month.",

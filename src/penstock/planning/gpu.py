@@ -132,16 +132,16 @@ class GpuPlan(Answer):
     """Pay as you go."""
     cost_best: Dollars
     cost_worst: Dollars
-    spot_price: Dollars
-    """Dollars an hour of one machine; 0: no spot price is known."""
+    spot_price: Dollars | None
+    """Dollars an hour of one machine; empty: no spot price is known."""
     checkpoint_every: Minutes
-    """The interval that loses least (Young)."""
+    """The interval that loses least (Daly)."""
     spot_lost: Share
     """Share of the time that checkpoints, lost work and restarts take."""
-    spot_effective_price: Dollars
-    """Dollars for an hour of useful work."""
-    spot_cost: Dollars
-    spot_saving: Share
+    spot_effective_price: Dollars | None
+    """Dollars for an hour of useful work; empty: no price is known, or evictions leave no useful work."""
+    spot_cost: Dollars | None
+    spot_saving: Share | None
     reserved_break_even: Share
     """Share of all hours above which a reservation pays."""
     reserved_month: Dollars
@@ -159,6 +159,9 @@ def gpu(inputs: Gpu, vms: Mapping[str, GpuVm]) -> GpuPlan:
     vm = _vm(inputs.vm, vms)
     if not inputs.mfu * inputs.mfu_low * inputs.mfu_high * inputs.inference_mfu:
         raise PlanError("mfu", "0 % of the peak never finishes; 30 % to 45 % is usual")
+    if inputs.mfu_low > inputs.mfu_high:
+        low, high = percent(inputs.mfu_low), percent(inputs.mfu_high)
+        raise PlanError("mfu_low", f"{low} is above the high end of {high}; exchange them")
     if not inputs.eviction_hours:
         raise PlanError("eviction_hours", "0 hours between evictions leave no time to work")
     need = (_memory(inputs, inputs.method) + inputs.activation_gigabytes) * (1 + inputs.margin)
@@ -167,7 +170,7 @@ def gpu(inputs: Gpu, vms: Mapping[str, GpuVm]) -> GpuPlan:
     gpus = max(vm.gpus, Decimal(1)) * inputs.vms
     every, lost = spot_loss(inputs.checkpoint_minutes, inputs.eviction_hours * 60, inputs.restart_minutes)
     spot = inputs.spot_price or _seen_spot(vm)
-    effective = spot / (1 - lost) if lost < 1 else Decimal(0)
+    effective = spot / (1 - lost) if spot and lost < 1 else None
     reserved = vm.hourly * (1 - inputs.reserved_discount) * MONTH_HOURS * inputs.vms
     serving = _serving_hours(inputs, vm)
     return GpuPlan(
@@ -182,12 +185,12 @@ def gpu(inputs: Gpu, vms: Mapping[str, GpuVm]) -> GpuPlan:
         cost=cents(hours * vm.hourly * inputs.vms),
         cost_best=cents(best * vm.hourly * inputs.vms),
         cost_worst=cents(worst * vm.hourly * inputs.vms),
-        spot_price=exact(spot),
+        spot_price=exact(spot) if spot else None,
         checkpoint_every=_round(every),
         spot_lost=ratio(min(lost, Decimal(1)), 1),
-        spot_effective_price=cents(effective),
-        spot_cost=cents(hours * effective * inputs.vms),
-        spot_saving=ratio(max(vm.hourly - effective, Decimal(0)), vm.hourly) if effective else Decimal(0),
+        spot_effective_price=None if effective is None else cents(effective),
+        spot_cost=None if effective is None else cents(hours * effective * inputs.vms),
+        spot_saving=None if effective is None else ratio(max(vm.hourly - effective, Decimal(0)), vm.hourly),
         reserved_break_even=1 - inputs.reserved_discount,
         reserved_month=cents(reserved),
         pay_as_you_go_month=cents(inputs.hours_per_month * vm.hourly * inputs.vms),
@@ -209,11 +212,16 @@ def gpu(inputs: Gpu, vms: Mapping[str, GpuVm]) -> GpuPlan:
 
 
 def spot_loss(checkpoint: Decimal, eviction: Decimal, restart: Decimal) -> tuple[Decimal, Decimal]:
-    """Return the best checkpoint interval (Young: the root of 2 d M) and the share of time lost, all in minutes.
+    """Return the best checkpoint interval and the share of time lost, all in minutes.
 
-    Lost: checkpoints d/t, work since the last one t/(2M), restarts R/M.
+    The interval is Daly's (2006): Young's root of 2 d M with the next terms of the series, and M where writing takes
+    2 M or more. Lost: checkpoints d/t, work since the last one t/(2M), restarts R/M.
     """
-    every = (2 * checkpoint * eviction).sqrt()
+    if checkpoint < 2 * eviction:
+        part = checkpoint / (2 * eviction)
+        every = (2 * checkpoint * eviction).sqrt() * (1 + part.sqrt() / 3 + part / 9) - checkpoint
+    else:
+        every = eviction
     writing = checkpoint / every + every / (2 * eviction) if every else Decimal(0)
     return every, writing + restart / eviction
 
@@ -255,7 +263,7 @@ def _seen_spot(vm: GpuVm) -> Decimal:
 
 def _method(inputs: Gpu, vm: GpuVm, method: str) -> MethodLine:
     memory, hours = _memory(inputs, method), _hours(inputs, vm, inputs.mfu, method)
-    room = memory * (1 + inputs.margin) + inputs.activation_gigabytes
+    room = (memory + inputs.activation_gigabytes) * (1 + inputs.margin)
     return MethodLine(
         method=method,
         memory=_round(memory),

@@ -131,7 +131,7 @@ def mcp(inputs: Mcp, prices: Prices) -> McpPlan:
         calls_per_month=cents(calls),
         hosting_per_month=cents(inputs.servers * inputs.dollars_per_server),
         models=_models(inputs, prices),
-        notes=NOTES,
+        notes=(*prices.retirement_note(inputs.model), *NOTES),
         prices=(used(row),),
         assumptions=(
             f"A month has {inputs.days} days.",

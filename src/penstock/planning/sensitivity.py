@@ -10,6 +10,8 @@ from penstock.errors import PlanError
 from penstock.planning.quantity import Balance, Inputs, exact, units
 
 STEP = Decimal("0.1")
+LEAST = Decimal("1e-9")
+"""Dollars: a smaller swing is rounding in the last digits, not an effect."""
 
 T = TypeVar("T", bound=Inputs)
 
@@ -36,7 +38,7 @@ def sensitivity(inputs: T, result: Callable[[T], Decimal], *, leave_out: tuple[s
 
     def moved(change: Callable[[int], Any]) -> Swing | None:
         low, high = (_result_of(change, sign, result, base) for sign in (-1, 1))
-        if low == high == base:
+        if max(abs(low - base), abs(high - base)) < LEAST:
             return None
         return Swing(input="", low=exact(low), high=exact(high), swing=exact(abs(high - low)))
 

@@ -94,6 +94,7 @@ def tune(inputs: Tune, prices: Prices, finetunes: Mapping[str, FineTunePrice]) -
     prompt = prices.row(inputs.prompt_model, field="prompt_model")
     tuned = prices.row(inputs.tuned_model, field="tuned_model")
     rag = prices.row(inputs.rag_model, field="rag_model")
+    models = (inputs.prompt_model, inputs.tuned_model, inputs.rag_model)
     price = finetunes.get(tuned.model.lower())
     if price is None:
         raise PlanError("tuned_model", f"no fine-tuning price of {tuned.model}; known: {', '.join(finetunes)}")
@@ -119,6 +120,7 @@ def tune(inputs: Tune, prices: Prices, finetunes: Mapping[str, FineTunePrice]) -
         hosting_per_month=cents(hosting),
         ways=ways,
         notes=(
+            *(note for model in dict.fromkeys(models) for note in prices.retirement_note(model)),
             "The same quality is taken for granted: try the smaller model with the long prompt first.",
             "A tuned model must be trained again when its base model retires.",
             "Retrieval is for knowledge that changes, tuning for form and style; together they also add up in cost.",
