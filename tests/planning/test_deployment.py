@@ -66,3 +66,12 @@ def test_data_that_must_stay_in_a_region_can_run_on_ptus_where_there_is_no_price
     plan = deployment(dataclasses.replace(CHATBOT, model="gpt-5.2", residency="region"), azure(), CAPACITY)
     assert plan.best.startswith("Regional PTU x ")
     assert all("PTU" in option.deployment for option in plan.options if option.allowed)
+
+
+def test_what_is_moved_is_the_cost_of_the_way_that_was_chosen():
+    for demands in ({"can_wait": True}, {"steady_latency": True, "requests_per_day": 10**6}):
+        plan = deployment(dataclasses.replace(CHATBOT, **demands), azure(), CAPACITY)
+        swing = next(each for each in plan.sensitivity if each.input == "requests_per_day")
+        assert plan.moved == f"the monthly cost of {plan.best}"
+        assert swing.low < plan.best_cost < swing.high
+        assert swing.high / plan.best_cost < D("1.2")

@@ -48,3 +48,10 @@ def test_calls_and_hosting_are_shown_beside():
 def test_more_loaded_tools_than_there_are_is_named():
     with pytest.raises(PlanError, match="tools_loaded: 30 are more than the 20 tools there are"):
         mcp(dataclasses.replace(GUIDE, tools_loaded=30), azure())
+
+
+def test_what_is_moved_is_the_saving():
+    inputs = Mcp(model="gpt-4o", requests_per_day=10_000)
+    plan = mcp(inputs, azure())
+    swing = next(each for each in plan.sensitivity if each.input == "requests_per_day")
+    assert {swing.low, swing.high} == {plan.saving * D("0.9"), plan.saving * D("1.1")}

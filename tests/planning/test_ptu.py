@@ -249,3 +249,13 @@ def test_the_svg_is_well_formed_and_escapes_its_heading():
 
     drawing = svg([1.0, 5.0, 10.0] * 1000, 5, "a <model> & more")
     assert "a <model> & more" in ET.fromstring(drawing).itertext()
+
+
+def test_a_series_says_what_demand_cached_share_and_the_price_of_a_ptu_move():
+    minutes = [Minute(10**6, 10**5), Minute(5 * 10**5, 10**5)]
+    plan = ptu(Ptu(model="gpt-4o", cached_share=D("0.5")), azure(), CAPACITY, minutes)
+    moved = {swing.input: swing for swing in plan.sensitivity}
+    assert moved.keys() == {"demand", "cached_share", "ptu_price"}
+    assert moved["demand"].low < plan.best_bill < moved["demand"].high
+    assert moved["ptu_price"].low < plan.best_bill < moved["ptu_price"].high
+    assert moved["cached_share"].low > plan.best_bill > moved["cached_share"].high

@@ -41,3 +41,14 @@ def test_a_way_that_saves_nothing_a_request_never_breaks_even():
 def test_a_model_that_cannot_be_tuned_is_named():
     with pytest.raises(PlanError, match="tuned_model: no fine-tuning price of o3; known: "):
         tune(dataclasses.replace(Tune(), tuned_model="o3"), azure(), FINETUNES)
+
+
+def test_what_is_moved_is_the_break_even_or_the_cost_where_there_is_none():
+    plan = tune(Tune(), azure(), shipped_finetunes())
+    swing = next(each for each in plan.sensitivity if each.input == "prompt_input_tokens")
+    assert (plan.moved, swing.unit) == ("the break-even", "requests")
+    assert swing.low > plan.break_even_requests > swing.high  # a longer prompt is beaten sooner
+    never = tune(Tune(prompt_model="gpt-4.1-nano"), azure(), shipped_finetunes())
+    assert never.break_even_requests is None
+    assert "never breaks even" in never.moved
+    assert all(swing.unit == "$" for swing in never.sensitivity)

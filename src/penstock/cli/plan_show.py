@@ -58,7 +58,7 @@ def show(answer: Answer) -> None:
         if isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
             _rows(title(field), value)
     _lines("Notes", answer.notes)
-    _sensitivity(answer.sensitivity)
+    _sensitivity(answer.sensitivity, answer.moved)
     _lines("Assumptions", answer.assumptions)
     _prices(answer.prices)
     _corrections(answer.corrections)
@@ -158,14 +158,15 @@ def _lines(heading: str, lines: Sequence[str]) -> None:
             console.print(f"- {line}", highlight=False, markup=False)
 
 
-def _sensitivity(swings: Sequence[Swing]) -> None:
+def _sensitivity(swings: Sequence[Swing], moved: str) -> None:
     if not swings:
         return
     grid = table(
-        "Input", "10 % less", "10 % more", title="What moves the result most", numbers=("10 % less", "10 % more")
+        "Input", "10 % less", "10 % more", title=f"What moves {escape(moved)} most", numbers=("10 % less", "10 % more")
     )
     for swing in swings[:5]:
-        grid.add_row(escape(title(swing.input)), money(swing.low), money(swing.high))
+        low, high = (money(end) if swing.unit == "$" else f"{end:,.0f} {swing.unit}" for end in (swing.low, swing.high))
+        grid.add_row(escape(title(swing.input)), low, high)
     _print(grid)
 
 

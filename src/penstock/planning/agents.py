@@ -183,6 +183,7 @@ def agents(inputs: Agents, prices: Prices) -> AgentsPlan:
         prices=_distinct([*rows, other]),
         assumptions=_assumptions(inputs),
         corrections=_corrections(prices),
+        moved="the monthly cost",
         sensitivity=sensitivity(
             inputs,
             lambda changed: _each(changed, rows) * changed.interactions_per_month,

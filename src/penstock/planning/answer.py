@@ -29,5 +29,7 @@ class Answer:
     assumptions: tuple[str, ...] = ()
     corrections: tuple[Correction, ...] = ()
     """Where the guide says something else."""
+    moved: str = ""
+    """The figure that the sensitivity moves."""
     sensitivity: tuple[Swing, ...] = ()
-    """Which input moves the result most, the strongest first."""
+    """Which input moves that figure most, the strongest first."""

@@ -118,6 +118,7 @@ def batch(inputs: Batch, prices: Prices) -> BatchPlan:
             "The batch price is the book's own row, not half of the live one.",
         ),
         corrections=CORRECTIONS,
+        moved="the monthly cost",
         sensitivity=sensitivity(inputs, lambda changed: _after(changed, live, later), leave_out=("days",)),
     )
 

@@ -146,6 +146,7 @@ def cache(inputs: Cache, prices: Prices) -> CachePlan:
         prices=_used(row, embedding),
         assumptions=_assumptions(inputs),
         corrections=CORRECTIONS,
+        moved="the monthly cost",
         sensitivity=sensitivity(inputs, lambda changed: _total(changed, row, embedding), leave_out=("days",)),
     )
 

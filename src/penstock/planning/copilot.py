@@ -169,6 +169,7 @@ def copilot(inputs: Copilot, licences: Licences) -> CopilotPlan:
             "Hours are self-reported: the report of active users does not contain them.",
         ),
         corrections=CORRECTIONS,
+        moved="the monthly net value",
         sensitivity=sensitivity(inputs, lambda changed: _net(changed, price), leave_out=("hours_low", "hours_high")),
     )
 

@@ -124,12 +124,31 @@ def deployment(inputs: Deployment, prices: Prices, capacity: Capacity) -> Deploy
             "Batch gets no cached price. A deployment without a price in the book is shown, not guessed.",
         ),
         corrections=CORRECTIONS,
+        moved=f"the monthly cost of {name}",
         sensitivity=sensitivity(
-            inputs,
-            lambda changed: _monthly(changed, rows["global", "standard"]) or Decimal(0),
-            leave_out=("peak_to_average", "days"),
+            inputs, lambda changed: _same_way(changed, best, rows, prices, capacity), leave_out=("days",)
         ),
     )
+
+
+def _same_way(
+    inputs: Deployment,
+    best: Option,
+    rows: Mapping[tuple[Where, str], PriceRow | None],
+    prices: Prices,
+    capacity: Capacity,
+) -> Decimal:
+    """Return the monthly cost of the chosen way for other inputs; PTUs are sized anew."""
+    if best.commitment:
+        kind = best.deployment.partition(" PTU")[0]
+        costs = [
+            option.monthly_cost
+            for option in _provisioned(inputs, prices, capacity, None)
+            if option.deployment.startswith(f"{kind} PTU") and option.commitment == best.commitment
+        ]
+        return costs[0] or Decimal(0)
+    key = next((where, mode) for where, name in TYPES for mode in MODES if best.deployment == f"{name} {mode}")
+    return _monthly(inputs, rows[key]) or Decimal(0)
 
 
 def _row(inputs: Deployment, prices: Prices, kind: str, mode: str) -> PriceRow | None:

@@ -172,6 +172,7 @@ def foundry(inputs: Foundry, prices: Prices) -> FoundryPlan:
             "Token prices are the same on Foundry and straight on Azure OpenAI.",
         ),
         corrections=_corrections(prices),
+        moved="the monthly total",
         sensitivity=sensitivity(
             inputs,
             lambda changed: _total(changed, row, judge),

@@ -203,6 +203,7 @@ def gpu(inputs: Gpu, vms: Mapping[str, GpuVm]) -> GpuPlan:
         prices=(_used(vm),),
         assumptions=_assumptions(inputs),
         corrections=corrections(vms),
+        moved="the cost of the run",
         sensitivity=sensitivity(
             inputs,
             lambda changed: _hours(changed, vm, changed.mfu) * vm.hourly * changed.vms,

@@ -106,7 +106,7 @@ def mcp(inputs: Mcp, prices: Prices) -> McpPlan:
     row = prices.row(inputs.model)
     whole, chosen = _per_request(inputs, row)
     volume = inputs.requests_per_day * inputs.days
-    saving = (whole - chosen) * volume
+    saving = _saving(inputs, row)
     each = inputs.tokens_per_tool * (1 - inputs.compression) * _price(row, inputs.loaded_cached_share)
     extra = inputs.choice_tokens * rate(row, "input")
     calls = (
@@ -139,9 +139,10 @@ def mcp(inputs: Mcp, prices: Prices) -> McpPlan:
             "A list that changes moves everything behind it out of the prompt cache as well; that is not counted here.",
         ),
         corrections=_corrections(prices),
+        moved="the monthly saving",
         sensitivity=sensitivity(
             inputs,
-            lambda changed: _per_request(changed, row)[0] * changed.requests_per_day * changed.days,
+            lambda changed: _saving(changed, row),
             leave_out=("days", "dollars_per_server"),
         ),
     )
@@ -160,6 +161,11 @@ def _per_request(inputs: Mcp, row: PriceRow) -> tuple[Decimal, Decimal]:
     whole = _size(inputs, inputs.tools) * _price(row, inputs.cached_share)
     chosen = _size(inputs, inputs.tools_loaded) * _price(row, inputs.loaded_cached_share)
     return whole, chosen + inputs.choice_tokens * rate(row, "input")
+
+
+def _saving(inputs: Mcp, row: PriceRow) -> Decimal:
+    whole, chosen = _per_request(inputs, row)
+    return (whole - chosen) * inputs.requests_per_day * inputs.days
 
 
 def _models(inputs: Mcp, prices: Prices) -> tuple[ToolsOnModel, ...]:

@@ -189,6 +189,7 @@ def model(inputs: Model, prices: Prices) -> ModelChoice:
             "Sizes are a judgement: test the choice on your own cases before and after.",
         ),
         corrections=CORRECTIONS,
+        moved="the monthly cost",
         sensitivity=sensitivity(
             inputs, lambda changed: _monthly(changed, row, prices), leave_out=("days", "context_tokens")
         ),

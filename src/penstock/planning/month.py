@@ -141,6 +141,7 @@ def month(inputs: Month, prices: Prices) -> MonthPlan:
         prices=_prices_used(inputs, row, batch),
         assumptions=_assumptions(inputs),
         corrections=(*_index_corrections(prices), SIXTEENFOLD),
+        moved="the monthly cost",
         sensitivity=sensitivity(
             inputs,
             lambda changed: _per_request(changed, row, batch) * changed.requests_per_day * changed.days,

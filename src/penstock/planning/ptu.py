@@ -26,7 +26,7 @@ from penstock.planning.quantity import (
     percent,
     ratio,
 )
-from penstock.planning.sensitivity import sensitivity
+from penstock.planning.sensitivity import Swing, sensitivity
 from penstock.pricing.book import PriceRow
 from penstock.pricing.capacity import Capacity, PtuModel, PtuRate
 
@@ -158,7 +158,8 @@ def ptu(inputs: Ptu, prices: Prices, capacity: Capacity, series: Sequence[Minute
         prices=(used(row), _rate_used(price), _capacity_used(model)),
         assumptions=_assumptions(inputs, model, series),
         corrections=guide_table(prices, capacity),
-        sensitivity=()
+        moved="the lowest monthly bill",
+        sensitivity=_of_series(inputs, model, row, price, series)
         if series
         else sensitivity(
             inputs, lambda changed: _cheapest(changed, prices, capacity), leave_out=("reserved_ptus", "deployed_ptus")
@@ -258,6 +259,36 @@ def _cheapest(inputs: Ptu, prices: Prices, capacity: Capacity) -> Decimal:
     demand = demand_of(inputs, prices, capacity)
     least, step = model.smallest(inputs.deployment_type) or (0, 1)
     return min(bill(demand, best_ptus(demand, dollars, least, step), dollars) for _, dollars in ways_to_pay(price))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Moves(Inputs):
+    """What can be moved where a series gives the demand."""
+
+    demand: Amount = Decimal(1)
+    """Times the tokens of the series."""
+    cached_share: Share
+    """Share of the input tokens that the prompt cache serves."""
+    ptu_price: Amount = Decimal(1)
+    """Times the price of a PTU."""
+
+
+def _of_series(
+    inputs: Ptu, model: PtuModel, row: PriceRow, price: PtuRate, series: Sequence[Minute]
+) -> tuple[Swing, ...]:
+    """Scale the whole demand and the PTU's price, and move the cached share."""
+    least, step = model.smallest(inputs.deployment_type) or (0, 1)
+    cheapest = min(dollars for _, dollars in ways_to_pay(price))  # a cheaper PTU never makes a dearer bill
+
+    def lowest(moves: _Moves) -> Decimal:
+        demand = [
+            Load(load.ptus * moves.demand, load.dollars * moves.demand)
+            for load in loads(series, model, row, moves.cached_share)
+        ]
+        dollars = cheapest * moves.ptu_price
+        return bill(demand, best_ptus(demand, dollars, least, step), dollars)
+
+    return sensitivity(_Moves(cached_share=inputs.cached_share), lowest)
 
 
 def _sentence(inputs: Ptu, best: TermPlan, by_token: Decimal, value: Decimal) -> str:

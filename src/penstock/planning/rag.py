@@ -180,6 +180,7 @@ def rag(inputs: Rag, prices: Prices, tiers: Mapping[str, SearchTier]) -> RagPlan
             f"Chunks in the prompt have {inputs.chunk_tokens} tokens each and are not cached.",
         ),
         corrections=CORRECTIONS,
+        moved="the monthly cost",
         sensitivity=sensitivity(
             inputs,
             lambda changed: _total(changed, row, embedding, bulk, tiers),

@@ -21,6 +21,8 @@ class Swing:
     """What the result is when one input is 10 % lower and 10 % higher."""
 
     input: str
+    unit: str = "$"
+    """Of the result; the command line shows dollars where it is `$`."""
     low: Balance
     """The result with the input 10 % lower."""
     high: Balance
@@ -29,7 +31,9 @@ class Swing:
     """How far the two lie apart."""
 
 
-def sensitivity(inputs: T, result: Callable[[T], Decimal], *, leave_out: tuple[str, ...] = ()) -> tuple[Swing, ...]:
+def sensitivity(
+    inputs: T, result: Callable[[T], Decimal], *, leave_out: tuple[str, ...] = (), unit: str = "$"
+) -> tuple[Swing, ...]:
     """Vary each numeric input by 10 % (whole numbers rounded, by one at least), the widest swing first.
 
     An input that is zero stays; a value that leaves its bounds is cut to the nearest one that works: the base.
@@ -40,7 +44,7 @@ def sensitivity(inputs: T, result: Callable[[T], Decimal], *, leave_out: tuple[s
         low, high = (_result_of(change, sign, result, base) for sign in (-1, 1))
         if max(abs(low - base), abs(high - base)) < LEAST:
             return None
-        return Swing(input="", low=exact(low), high=exact(high), swing=exact(abs(high - low)))
+        return Swing(input="", unit=unit, low=exact(low), high=exact(high), swing=exact(abs(high - low)))
 
     swings = []
     for name, change in _changes(inputs, leave_out):

@@ -185,6 +185,7 @@ def tokens(inputs: Tokens, prices: Prices) -> TokensPlan:
             "Measured with the o200k vocabulary (gpt-4o and later); other models count 0 to 120 % more.",
         ),
         corrections=CORRECTIONS,
+        moved="the monthly cost" if volume else "the cost of a request",
         sensitivity=sensitivity(inputs, lambda changed: _cost(changed, prices), leave_out=("days",)),
     )
 

@@ -21,6 +21,7 @@ from penstock.planning.quantity import (
     ratio,
 )
 from penstock.planning.sensitivity import sensitivity
+from penstock.pricing.book import PriceRow
 from penstock.pricing.finetune import FineTunePrice
 
 
@@ -100,7 +101,7 @@ def tune(inputs: Tune, prices: Prices, finetunes: Mapping[str, FineTunePrice]) -
         raise PlanError("tuned_model", f"no fine-tuning price of {tuned.model}; known: {', '.join(finetunes)}")
     training = inputs.training_tokens * inputs.epochs * price.training_per_million
     hosting = inputs.hosting_hours * price.hosting_per_hour
-    fixed = hosting + (training * inputs.retrainings_per_year + inputs.preparation_cost) / 12
+    fixed = _fixed(inputs, price)
     by_prompt = call_cost(prompt, inputs.prompt_input_tokens, inputs.output_tokens)
     by_tuned = call_cost(tuned, inputs.tuned_input_tokens, inputs.output_tokens)
     by_rag = call_cost(rag, inputs.rag_input_tokens, inputs.output_tokens) + inputs.rag_per_request
@@ -134,10 +135,11 @@ def tune(inputs: Tune, prices: Prices, finetunes: Mapping[str, FineTunePrice]) -
             "Training is spread over the year; each epoch bills every token of the set.",
         ),
         corrections=_corrections(prices, finetunes),
-        sensitivity=sensitivity(
-            inputs,
-            lambda changed: _tuned_month(changed, price, by_tuned),
-            leave_out=("prompt_input_tokens", "rag_input_tokens", "rag_monthly_cost", "rag_per_request"),
+        moved="the monthly cost of the tuned model (it never breaks even)" if least is None else "the break-even",
+        sensitivity=sensitivity(inputs, lambda changed: _tuned_month(changed, price, tuned), leave_out=NOT_TUNED)
+        if least is None
+        else sensitivity(
+            inputs, lambda changed: _least(changed, price, prompt, tuned, least), leave_out=NOT_TUNED, unit="requests"
         ),
     )
 
@@ -165,10 +167,28 @@ def ratio_of(amount: Decimal) -> Decimal:
     return amount.quantize(Decimal("0.00000001")).normalize() + 0
 
 
-def _tuned_month(inputs: Tune, price: FineTunePrice, each: Decimal) -> Decimal:
+NOT_TUNED = ("rag_input_tokens", "rag_monthly_cost", "rag_per_request")
+"""Inputs that say nothing about the tuned model."""
+
+
+def _fixed(inputs: Tune, price: FineTunePrice) -> Decimal:
+    """Return dollars a month without a single request: hosting, training and preparation."""
     training = inputs.training_tokens * inputs.epochs * price.training_per_million * inputs.retrainings_per_year
-    fixed = inputs.hosting_hours * price.hosting_per_hour + (training + inputs.preparation_cost) / 12
-    return fixed + each * inputs.requests_per_month
+    return inputs.hosting_hours * price.hosting_per_hour + (training + inputs.preparation_cost) / 12
+
+
+def _tuned_month(inputs: Tune, price: FineTunePrice, tuned: PriceRow) -> Decimal:
+    each = call_cost(tuned, inputs.tuned_input_tokens, inputs.output_tokens)
+    return _fixed(inputs, price) + each * inputs.requests_per_month
+
+
+def _least(inputs: Tune, price: FineTunePrice, prompt: PriceRow, tuned: PriceRow, known: int) -> Decimal:
+    """Return the break-even of changed inputs; where there is none, the known one: nothing can be shown."""
+    saved = call_cost(prompt, inputs.prompt_input_tokens, inputs.output_tokens) - call_cost(
+        tuned, inputs.tuned_input_tokens, inputs.output_tokens
+    )
+    least = break_even(_fixed(inputs, price), saved)
+    return Decimal(known if least is None else least)
 
 
 def _sentence(inputs: Tune, best: Way, least: int | None) -> str:

@@ -143,6 +143,7 @@ def unit(inputs: UnitEconomics, prices: Prices) -> UnitPlan:  # noqa: ARG001  (e
         use_cases=tuple(judge(case) for case in inputs.cases),
         assumptions=("Value is an estimate: show its range, and check it against an experiment.",),
         corrections=CORRECTIONS,
+        moved="the monthly margin",
         sensitivity=sensitivity(
             inputs,
             lambda changed: _value(changed) - changed.token_cost - changed.infra_cost,
