@@ -82,6 +82,13 @@ def test_a_plan_file_gives_the_inputs_and_an_option_wins_over_it(capsys, tmp_pat
             ["--model", "gpt-4o", *CHATBOT, "--reasoning-tokens", "-5"],
             "penstock: --reasoning-tokens: -5 is less than 0",
         ),
+        (
+            ["--model", "gpt-4o", "--requests-per-day", "1.5"],
+            "penstock: --requests-per-day: '1.5' is not a whole number",
+        ),
+        (["--model", "gpt-4o", "--requests-per-day", "many"], "penstock: --requests-per-day: 'many' is not a number"),
+        (["--model", "gpt-4o", "--requests-per-day", "1e99999"], "penstock: --requests-per-day: 1e99999 is too large"),
+        (["--model", "gpt-4o", "--growth", "1e999999999"], "penstock: --growth: 1e999999999 is too large"),
         (["--model", "gpt-4o"], "penstock: --requests-per-day is missing: give the option, or the line"),
         (["--model", "gpt-4o", *CHATBOT, "--book", "moon"], "penstock: Price book moon, scenario: there is"),
     ],

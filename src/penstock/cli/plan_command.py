@@ -5,7 +5,7 @@ import inspect
 import tomllib
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, Overflow
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from penstock.cli.plan_show import show
 from penstock.errors import InputError, PlanError
 from penstock.planning.answer import Answer
 from penstock.planning.prices import Prices
-from penstock.planning.quantity import Inputs, units
+from penstock.planning.quantity import LARGEST, Inputs, units
 
 ABOUT_THE_PLAN = ("calculator", "book", "at", "provider")
 """Lines of a plan file that are not inputs."""
@@ -231,10 +231,22 @@ def _number(text: str, where: str) -> Decimal:
         return Decimal(text.strip().removesuffix("%").strip()) / (100 if text.strip().endswith("%") else 1)
     except InvalidOperation as error:
         raise InputError(f"{where}: {text!r} is not a number") from error
+    except Overflow as error:
+        raise InputError(f"{where}: {text} is too large to mean anything") from error
 
 
 def _decimal(_type: Any, tokens: tuple[Token, ...]) -> Decimal:
     return _number(tokens[0].value, tokens[0].keyword or "value")
+
+
+def _whole(_type: Any, tokens: tuple[Token, ...]) -> int:
+    text, where = tokens[0].value, tokens[0].keyword or "value"
+    number = _number(text, where)
+    if number.is_finite() and abs(number) > LARGEST:
+        raise InputError(f"{where}: {text} is too large to mean anything")
+    if not number.is_finite() or number != number.to_integral_value():
+        raise InputError(f"{where}: {text!r} is not a whole number")
+    return int(number)
 
 
 def _option(shape: Any, field: dataclasses.Field[Any]) -> inspect.Parameter:
@@ -252,6 +264,8 @@ def _option(shape: Any, field: dataclasses.Field[Any]) -> inspect.Parameter:
     parts = {part for part in get_args(hint) if part is not type(None)} if type(None) in get_args(hint) else {hint}
     if parts == {Decimal}:
         settings.update(converter=_decimal, allow_leading_hyphen=True)
+    if parts == {int}:
+        settings.update(converter=_whole, allow_leading_hyphen=True)
     if _table_shape(shape, field.name):
         hint = list[str]
     annotation = Annotated[hint | None, Parameter(**settings)]  # type: ignore[valid-type]
