@@ -85,7 +85,7 @@ def test_rejected_rows_are_shown_and_kept(capsys):
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("cut.csv.gz", gzip.compress(TRACE.read_bytes())[:-200]),
+        ("cut.csv.gz", gzip.compress(TRACE.read_bytes(), mtime=0)[:-200]),
         ("none.csv", b"TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:00:00,x,1\n"),
     ],
 )

@@ -1,5 +1,6 @@
 """The command `penstock`: one sub-command a file, loaded when it is asked for."""
 
+import os
 import sys
 
 from cyclopts import App, CycloptsError
@@ -44,3 +45,6 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read this has read enough (`| head`); what is still buffered must not complain on the way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,60 @@
+"""The front door: exit codes, and no traceback whatever happens."""
+
+import subprocess
+import sys
+
+import pytest
+
+from penstock import __version__
+from penstock.cli.main import COMMANDS
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "penstock", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_version_is_printed():
+    assert run("--version").stdout.strip() == __version__
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_explains_itself(command):
+    shown = run(command, "--help")
+    assert shown.returncode == 0
+    assert f"penstock {command}" in shown.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--bogus"], ["nothing"], ["serve", "--port", "x"], ["report", "--bogus"]])
+def test_wrong_words_are_answered_with_exit_code_2(arguments):
+    said = run(*arguments)
+    assert said.returncode == 2
+    assert "Traceback" not in said.stderr
+
+
+def test_a_reader_who_has_read_enough_is_no_error():
+    command = [sys.executable, "-m", "penstock", "prices", "list", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_settings_that_cannot_be_read_are_named(tmp_path):
+    file = tmp_path / "penstock.toml"
+    file.write_text("[server]\nprot = 1\n")
+    for command in ("check", "serve"):
+        said = run(command, "--config", str(file))
+        assert said.returncode == 2
+        assert "did you mean `port`?" in said.stderr
+
+
+def test_init_writes_once_and_check_reads_it(tmp_path):
+    file = tmp_path / "penstock.toml"
+    assert run("init", "--config", str(file)).returncode == 0
+    again = run("init", "--config", str(file))
+    assert again.returncode == 2
+    assert "--force" in again.stderr
+    said = run("check", "--config", str(file), "--data", str(tmp_path / "data"))
+    assert said.returncode == 1
+    assert "OPENAI_API_KEY" in said.stdout
