@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import venv
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,15 +44,16 @@ def _version(python: Path, package: str) -> str:
     return subprocess.run([str(python), "-c", ask], capture_output=True, text=True, check=False).stdout.strip()
 
 
-class Peer(Candidate):
+class Peer(Candidate, ABC):
     """A gateway of others. `prepare` installs it, or sets `missing`."""
 
     check = "marker"
     slow = True
     peer = True
 
+    @abstractmethod
     def prepare(self, folder: Path, say: Callable[[str], None]) -> None:
-        raise NotImplementedError
+        """Install it into a place of its own below `folder`."""
 
 
 LITELLM_CONFIGURATION = """\

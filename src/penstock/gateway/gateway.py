@@ -1,6 +1,7 @@
 """A call's story: from the client's request through the policies and attempts to the booked reply."""
 
 import asyncio
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -558,6 +559,7 @@ def _retry_after(exchange: Exchange) -> float | None:
         return LONGEST_WAIT + 1
     milliseconds = exchange.header(b"retry-after-ms")
     try:
-        return float(milliseconds) / 1000 if milliseconds else float(exchange.header(b"retry-after"))
+        seconds = float(milliseconds) / 1000 if milliseconds else float(exchange.header(b"retry-after"))
     except ValueError:
         return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None

@@ -40,7 +40,7 @@ class Relay:
     def left(self, drain_until: float) -> None:
         """The client has left: read on until `drain_until`, or stop now if that is 0."""
         self.gone = True
-        if self._ended:
+        if self._is_not_ours:
             return
         if self._exchange.paused:
             self._drained(True)
@@ -59,8 +59,13 @@ class Relay:
         self._ended = True
         self._inbound.on_drained = None
 
+    @property
+    def _is_not_ours(self) -> bool:
+        """Whether the connection may be serving another call by now."""
+        return self._ended or self._exchange.connection.exchange is not self._exchange
+
     def _drained(self, ready: bool) -> None:
-        if self._ended:
+        if self._is_not_ours:
             return
         self._exchange.paused = not ready
         if ready:
