@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,9 +27,10 @@ import msgspec
 from penstock.errors import InputError, PenstockError
 from penstock.gateway.booking import Booking
 from penstock.gateway.gateway import Gateway
+from penstock.gateway.listening import close_sockets, open_sockets
 from penstock.gateway.providers import Destination
-from penstock.gateway.supervisor import WRONG_INPUT, Child, Supervisor, python
-from penstock.gateway.worker import Door, listening_socket, serve
+from penstock.gateway.supervisor import WRONG_INPUT, Child, Generation, Supervisor, python
+from penstock.gateway.worker import Door, serve
 from penstock.ledger.log import LogWriter
 from penstock.policies.deployments import Provider
 from penstock.policies.pipeline import Policy
@@ -39,6 +43,8 @@ from penstock.pricing.own import parse_own_discounts, parse_own_prices
 from penstock.settings import Settings
 
 if TYPE_CHECKING:  # a worker never queries: it does without the engine's megabytes
+    import uvicorn
+
     from penstock.ledger.store import Ledger
 
 log = logging.getLogger("penstock")
@@ -81,93 +87,146 @@ def ledger_for(settings: Settings, *, create: bool = True) -> Ledger:
 # What `penstock serve` runs
 
 
-def run_server(settings: Settings, *, ready: Callable[[str], None], say: Callable[[str], None]) -> None:
-    """Serve until told to stop; `ready` gets the address once the first worker answers.
+def run_server(
+    settings: Settings,
+    *,
+    ready: Callable[[str], None],
+    say: Callable[[str], None],
+    again: Callable[[], Settings] | None = None,
+) -> None:
+    """Serve until told to stop; `ready` gets the address once everything answers.
 
-    Raises InputError where the port is taken.
+    On SIGHUP the settings are read `again`, and new workers take the place of the old ones, which end their calls.
+    Raises InputError where the settings cannot be served, or the port is taken.
     """
-    server = settings.server
-    try:
-        listening_socket(server.host, server.port, shared=False).close()
-    except OSError as error:
-        raise InputError(
-            f"Cannot listen on {server.host}:{server.port}: {error.strerror}. "
-            "Choose another with --port, or stop what is using it."
-        ) from None
-    try:
-        settings.data.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The ledger's folder {settings.data} cannot be made: {error.strerror}.") from None
-    with tempfile.TemporaryDirectory(prefix="penstock-") as run_name:
-        run = Path(run_name)
-        file = run / "settings.json"
-        file.write_bytes(msgspec.json.encode(settings))
-        supervisor = Supervisor(_children(settings, run, file), grace_seconds=server.drain_seconds, say=say)
-        asyncio.run(_supervise(supervisor, settings, ready))
-        if supervisor.hopeless:
+    with tempfile.TemporaryDirectory(prefix="penstock-") as run:
+        household = _Household(Path(run))
+        first = household.generation(settings)
+        following = (lambda: household.generation(again())) if again else None
+        try:
+            well = asyncio.run(_supervise(first, lambda: ready(address_of_door(settings)), following, say))
+        finally:
+            household.close()
+        if not well:
             raise InputError("The server has stopped; what is written above says why.")
 
 
-async def _supervise(supervisor: Supervisor, settings: Settings, ready: Callable[[str], None]) -> None:
-    tasks: list[asyncio.Task[None]] = []
-
-    def started() -> None:
-        tasks.append(asyncio.create_task(_announce(settings, ready)))
-
-    await supervisor.run(started)
-    for task in tasks:
-        task.cancel()
+async def _supervise(
+    first: Generation,
+    ready: Callable[[], None],
+    following: Callable[[], Generation] | None,
+    say: Callable[[str], None],
+) -> bool:
+    return await Supervisor(say).run(first, ready, following)
 
 
-async def _announce(settings: Settings, ready: Callable[[str], None]) -> None:
-    host, port = settings.server.host, settings.server.port
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    while not await _answers(host, port, "/readyz"):
-        await asyncio.sleep(0.05)
-    ready(address)
+def address_of_door(settings: Settings) -> str:
+    """Return where clients reach the server."""
+    server = settings.server
+    if server.unix_socket:
+        return f"unix:{server.unix_socket}"
+    scheme = "https" if server.tls else "http"
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"{scheme}://{host}:{server.port}"
 
 
-async def _answers(host: str, port: int, path: str) -> bool:
-    try:
-        async with asyncio.timeout(2):
-            reader, writer = await asyncio.open_connection(host, port)
-            writer.write(f"GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
-            line = await reader.readline()
-            writer.close()
-    except (OSError, TimeoutError):
-        return False
-    return b" 200 " in line
+class _Household:
+    """Makes the children of each configuration, and holds the sockets that they inherit."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._number = 0
+        self._place = ("", 0, "")
+        self._sockets: list[socket.socket] = []
+
+    def generation(self, settings: Settings) -> Generation:
+        """Make the children of these settings. Raises InputError where they cannot be served."""
+        server = settings.server
+        try:
+            settings.data.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"The ledger's folder {settings.data} cannot be made: {error.strerror}.") from None
+        if server.tls:
+            server.tls.context()
+        place = (server.host, server.port, server.unix_socket)
+        same = self._sockets[: server.workers] if place == self._place else []
+        sockets = open_sockets(*place, count=server.workers, beside=same)
+        self._number += 1
+        run = self._run / str(self._number)
+        run.mkdir()
+        children = [*self._sandbox(settings), *self._others(settings, run, sockets)]
+
+        def settled(taken: bool) -> None:
+            """Keep the sockets of those who serve now, and close what nobody needs any more."""
+            mine, others = (self._sockets, self._place), (sockets, place)
+            (gone, left), (kept, here) = (mine, others) if taken else (others, mine)
+            close_sockets([one for one in gone if one not in kept], left[2] if left != here else "")
+            self._sockets, self._place = kept, here
+
+        return Generation(children, settled, server.drain_seconds)
+
+    def _sandbox(self, settings: Settings) -> list[Child]:
+        """The sandbox keeps a bill of its own, so it stays for as long as its settings do."""
+        if not any(_is_played(provider) for provider in settings.providers):
+            return []
+        folder = _sandbox_folder(self._run, settings)
+        folder.mkdir(exist_ok=True)
+        file = folder / "settings.json"
+        file.write_bytes(msgspec.json.encode(Settings(sandbox=settings.sandbox)))
+        return [_child("sandbox", file, folder)]
+
+    def _others(self, settings: Settings, run: Path, sockets: Sequence[socket.socket]) -> list[Child]:
+        played = str(_sandbox_folder(self._run, settings) / "sandbox.sock")
+        providers = tuple(
+            msgspec.structs.replace(provider, base_url=LOCAL, unix_socket=played) if _is_played(provider) else provider
+            for provider in settings.providers
+        )
+        file = run / "settings.json"
+        file.write_bytes(msgspec.json.encode(msgspec.structs.replace(settings, providers=providers)))
+        workers = [_child(f"worker-{number}", file, run, one.fileno()) for number, one in enumerate(sockets, start=1)]
+        return [_child("control", file, run), *workers]
+
+    def close(self) -> None:
+        """Close the sockets."""
+        close_sockets(self._sockets, self._place[2])
 
 
-def _children(settings: Settings, run: Path, file: Path) -> list[Child]:
-    children = [Child("control", python("-m", "penstock.app", "control", str(file), str(run)))]
-    if any(provider.kind == "sandbox" for provider in settings.providers):
-        children.append(Child("sandbox", python("-m", "penstock.app", "sandbox", str(file), str(run))))
-    for number in range(1, settings.server.workers + 1):
-        name = f"worker-{number}"
-        children.append(Child(name, python("-m", "penstock.app", name, str(file), str(run))))
-    return children
+LOCAL = "http://localhost"
+
+
+def _is_played(provider: Provider) -> bool:
+    """Whether the sandbox of this server stands in for a provider."""
+    return provider.kind == "sandbox" and not provider.base_url
+
+
+def _sandbox_folder(run: Path, settings: Settings) -> Path:
+    said = msgspec.json.encode(settings.sandbox)
+    return run / f"sandbox-{hashlib.sha256(said).hexdigest()[:12]}"
+
+
+def _child(role: str, file: Path, run: Path, *inherited: int) -> Child:
+    command = python("-m", "penstock.app", role, str(file), str(run), *map(str, inherited))
+    return Child(role, command, run / f"{role}.ready", inherited, serves=bool(inherited))
 
 
 # The children
 
 
-def run_worker(settings: Settings, run: Path, name: str) -> None:
-    """Be one worker of the data plane."""
+def run_worker(settings: Settings, run: Path, name: str, listening: int) -> None:
+    """Be one worker of the data plane; `listening` is the socket that it inherited."""
     catalog = catalog_for(settings).load()
     writer = LogWriter(settings.data, name)
     policies: list[Policy] = []
     if settings.prices.unpriced == "refuse":
         policies.append(RefuseUnpriced(catalog))
-    door = Door(settings.server.host, settings.server.port, settings.server.limits, settings.server.drain_seconds)
+    server = settings.server
+    opened = socket.socket(fileno=listening)
+    door = Door(opened, server.limits, server.tls, server.drain_seconds, run / f"{name}.ready")
 
     async def work() -> None:
         loop = asyncio.get_running_loop()
-        destinations = {
-            provider.name: Destination(provider, provider.base_url or f"unix://{run}/sandbox.sock", loop)
-            for provider in settings.providers
-        }
-        control = Destination(Provider(name="control", kind="openai"), f"unix://{run}/control.sock", loop)
+        destinations = {provider.name: Destination(provider, loop) for provider in settings.providers}
+        control = Destination(Provider(name="control", base_url=LOCAL, unix_socket=str(run / "control.sock")), loop)
         booking = Booking(writer, settings.ledger.fsync, loop)
 
         def build(loop: asyncio.AbstractEventLoop) -> Gateway:
@@ -213,7 +272,10 @@ def run_control(settings: Settings, run: Path) -> None:
     try:
         info = {"sandbox": any(provider.kind == "sandbox" for provider in settings.providers)}
         app = make_app(settings.data, catalog=catalog, info=info)
-        uvicorn.run(app, uds=str(run / "control.sock"), log_level="warning", access_log=False, lifespan="on")
+        config = uvicorn.Config(
+            app, uds=str(run / "control.sock"), log_level="warning", access_log=False, lifespan="on"
+        )
+        _run_uvicorn(uvicorn.Server(config), run / "control.ready")
     finally:
         stop.set()
         compactor.join()
@@ -232,12 +294,25 @@ def run_sandbox(settings: Settings, run: Path) -> None:
     """Be the stand-in for the paid APIs."""
     from penstock.gateway.sandbox.server import make_server
 
-    make_server(settings.sandbox, uds=run / "sandbox.sock").run()
+    _run_uvicorn(make_server(settings.sandbox, uds=run / "sandbox.sock"), run / "sandbox.ready")
+
+
+def _run_uvicorn(server: uvicorn.Server, ready: Path) -> None:
+    """Run an ASGI server, and make the file `ready` when it answers."""
+
+    def tell() -> None:
+        while not server.started:
+            time.sleep(0.02)
+        ready.touch()
+
+    threading.Thread(target=tell, daemon=True, name="tell-ready").start()
+    server.run()
 
 
 def main() -> None:
     """Be the child that the arguments name."""
     role, file, run_name = sys.argv[1:4]
+    inherited = sys.argv[4:]
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {role} %(levelname)s %(message)s", stream=sys.stderr)
     settings = msgspec.json.decode(Path(file).read_bytes(), type=Settings)
     run = Path(run_name)
@@ -250,7 +325,7 @@ def main() -> None:
         elif role == "sandbox":
             run_sandbox(settings, run)
         else:
-            run_worker(settings, run, role)
+            run_worker(settings, run, role, int(inherited[0]))
     except PenstockError as error:
         print(f"penstock: {error}", file=sys.stderr)  # noqa: T201  # the parent's terminal is where people read
         code = WRONG_INPUT if isinstance(error, InputError) else 1

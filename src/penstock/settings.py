@@ -10,9 +10,11 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from penstock.errors import SettingsError
+from penstock.errors import InputError, SettingsError
 from penstock.gateway.booking import Fsync
+from penstock.gateway.dialing import address_of
 from penstock.gateway.gateway import GatewaySettings
+from penstock.gateway.listening import InboundTls
 from penstock.gateway.sandbox.settings import SandboxSettings
 from penstock.gateway.server import ServerLimits
 from penstock.policies.deployments import Deployment, Provider, Route
@@ -25,10 +27,14 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     host: str = "127.0.0.1"
     port: int = 4000
+    unix_socket: str = ""
+    """Path of a Unix socket to listen on, in place of host and port."""
     workers: int = 1
     drain_seconds: float = 30.0
     """How long calls under way may take to end when the server is told to stop."""
     limits: ServerLimits = ServerLimits()
+    tls: InboundTls | None = None
+    """`[server.tls]`: clients connect by TLS."""
 
 
 class LedgerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,8 +126,8 @@ def _hint(sentence: str) -> str:
         return ""
     unknown = sentence.rpartition("`")[0].rpartition("`")[2]
     structs = (
-        Settings, ServerSettings, ServerLimits, GatewaySettings, LedgerSettings, PriceSettings, SandboxSettings,
-        Provider, Deployment, Route,
+        Settings, ServerSettings, ServerLimits, InboundTls, GatewaySettings, LedgerSettings, PriceSettings,
+        SandboxSettings, Provider, Deployment, Route,
     )  # fmt: skip
     known = {field.name for struct in structs for field in msgspec.structs.fields(struct)}
     near = get_close_matches(unknown, sorted(known), n=1)
@@ -137,8 +143,7 @@ def _check(settings: Settings, name: str) -> None:
     for number, provider in enumerate(settings.providers):
         if not provider.base_url and provider.kind != "sandbox":
             raise SettingsError(name, f"providers[{number}].base_url", f"say where {provider.name!r} is")
-        if provider.base_url and not provider.base_url.startswith(("http://", "https://")):
-            raise SettingsError(name, f"providers[{number}].base_url", "it must begin with https:// or http://")
+        _check_address(name, f"providers[{number}]", provider)
     for number, deployment in enumerate(settings.deployments):
         if deployment.provider not in known:
             raise SettingsError(
@@ -160,6 +165,16 @@ def _check(settings: Settings, name: str) -> None:
         raise SettingsError(name, "server.port", "a port is a number from 1 to 65535")
     if settings.server.workers < 1:
         raise SettingsError(name, "server.workers", "at least one worker is needed")
+
+
+def _check_address(file: str, place: str, provider: Provider) -> None:
+    """Check that a provider's address, proxy and authorities can be used."""
+    if not provider.base_url:
+        return
+    try:
+        address_of(provider.base_url, unix_socket=provider.unix_socket, proxy=provider.proxy, ca_file=provider.ca_file)
+    except InputError as error:
+        raise SettingsError(file, place, str(error)) from None
 
 
 def _check_unique(file: str, kind: str, names: list[str]) -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.gateway.endpoints import CHAT, MESSAGES, RESPONSES, azure_deployment, is_free
+from penstock.gateway.heads import Head
 from penstock.gateway.providers import Destination, with_model, with_usage
-from penstock.gateway.server import Head
 from penstock.policies.deployments import Deployment, Provider, target_of
 
 
@@ -17,7 +17,7 @@ def destination(kind: str = "openai", url: str = "https://api.example.com/v1", *
     provider = Provider(name="p", kind=kind, base_url=url, **more)
     loop = asyncio.new_event_loop()
     loop.close()  # nothing is connected to here
-    return Destination(provider, url, loop, {"KEY": "secret"})
+    return Destination(provider, loop, {"KEY": "secret"})
 
 
 def path(kind: str, url: str, endpoint, asked: bytes, **more) -> str:

@@ -1,13 +1,15 @@
 """The door: HTTP/1.1 as clients speak it, and as they should not."""
 
 import asyncio
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.gateway.heads import Head, SeenHeads
 from penstock.gateway.outbox import Outbox
-from penstock.gateway.server import Head, Inbound, Request, SeenHeads, ServerLimits, status_line
+from penstock.gateway.server import Crowd, Inbound, Request, ServerLimits, status_line
 
 
 class Wire:
@@ -16,6 +18,7 @@ class Wire:
     def __init__(self) -> None:
         self.out = b""
         self.closing = False
+        self.shut = False
         self.reading = True
 
     def write(self, data: bytes) -> None:
@@ -35,6 +38,15 @@ class Wire:
     def is_closing(self) -> bool:
         return self.closing
 
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.shut = True
+
+    def get_extra_info(self, _: str) -> None:
+        return None
+
     def get_write_buffer_size(self) -> int:
         return 0
 
@@ -51,10 +63,10 @@ class Door:
         self.loop = asyncio.new_event_loop()
         self.asked: list[Request] = []
         self.later = later
-        self.seen = seen or SeenHeads()
-        self.inbound = Inbound(
-            self.handle, set(), self.loop, limits=limits or ServerLimits(), seen=self.seen, outbox=Outbox(self.loop)
-        )
+        self.crowd = Crowd(self.handle, self.loop, limits or ServerLimits())
+        if seen is not None:
+            self.crowd.seen = seen
+        self.inbound = Inbound(self.crowd)
         self.wire = Wire()
         self.inbound.connection_made(self.wire)
 
@@ -128,31 +140,198 @@ def test_a_long_pipeline_is_made_to_wait(door):
     assert one.wire.reading
 
 
+HOST = b" HTTP/1.1\r\nHost: x\r\n"
+
+
 @pytest.mark.parametrize(
-    "sent",
+    ("status", "sent"),
     [
-        b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-        b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\nhello",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"POST / HTTP/1.1\r\nX: a\r\n folded\r\n\r\n",
-        b"POST / HTTP/1.1\r\nX : a\r\n\r\n",
-        b"nonsense\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        (400, b"POST /" + HOST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"),
+        (400, b"POST /" + HOST + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"),
+        (400, b"POST /" + HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (400, b"POST /" + HOST + b"Content-Length: -5\r\n\r\n"),
+        (400, b"POST /" + HOST + b"Content-Length: 5, 5\r\n\r\nhello"),
+        (400, b"POST /" + HOST + b"Content-Length: +5\r\n\r\nhello"),
+        (400, b"POST /" + HOST + b"Content-Length: 99999999999999999999\r\n\r\nhello"),
+        (400, b"POST /" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        (400, b"POST /" + HOST + b"Transfer-Encoding: chunked\r\n\r\n5\nhello\n0\n\n"),
+        (400, b"POST /" + HOST + b"Transfer-Encoding: chunked\r\n\r\n5;\nx\r\nhello\r\n0\r\n\r\n"),
+        (400, b"POST /" + HOST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n"),
+        (501, b"POST /" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+        (400, b"POST /" + HOST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (400, b"POST /" + HOST + b"Transfer-Encoding: identity\r\n\r\n"),
+        (400, b"POST /" + HOST + b"Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n"),
+        (400, b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (417, b"POST /" + HOST + b"Content-Length: 5\r\nExpect: a-miracle\r\n\r\nhello"),
+        (400, b"POST /" + HOST + b"X: a\r\n folded\r\n\r\n"),
+        (400, b"POST /" + HOST + b"X : a\r\n\r\n"),
+        (400, b"POST /" + HOST + b"X: a\0b\r\n\r\n"),
+        (400, b"POST /" + HOST + b"X: a\rY: b\r\n\r\n"),
+        (400, b"POST /" + HOST + b"X: a\nY: b\r\n\r\n"),
+        (400, b"POST / HTTP/1.1\nHost: x\n\n"),
+        (400, b"POST / HTTP/1.1\r\n\r\n"),
+        (400, b"POST /" + HOST + b"Host: y\r\n\r\n"),
+        (400, b"POST  /" + HOST + b"\r\n"),
+        (400, b"POST /a b" + HOST + b"\r\n"),
+        (400, b"POST /a#b" + HOST + b"\r\n"),
+        (400, b"POST /\xff" + HOST + b"\r\n"),
+        (400, b"POST /\r\n\r\n"),
+        (505, b"POST / HTTP/2.0\r\nHost: x\r\n\r\n"),
+        (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        (400, b"OPTIONS * RTSP/1.0\r\nHost: x\r\n\r\n"),
+        (501, b"BREW /" + HOST + b"\r\n"),
+        (501, b"CONNECT x:443" + HOST + b"\r\n"),
+        (400, b"\r\n\r\nPOST /" + HOST + b"\r\n"),
+        (400, b"nonsense\r\n\r\n"),
+        (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
     ],
 )
-def test_what_is_not_one_clear_request_is_refused_and_the_line_is_cut(sent, door):
-    one = door().send(sent)
+def test_what_is_not_one_clear_request_is_refused_and_the_line_is_cut(status, sent, door):
+    for pieces in ([sent], [sent[at : at + 1] for at in range(len(sent))]):
+        one = door().send(*pieces)
+        assert one.asked == []
+        assert one.wire.out.startswith(b"HTTP/1.1 %d " % status)
+        assert one.wire.out.count(b"content-length: ") == 1
+        assert one.wire.shut
+        one.sweep(6)
+        assert one.wire.closing
+
+
+def test_who_speaks_tls_to_a_plain_port_is_told_so(door):
+    assert b"speaks plain HTTP" in door().send(b"\x16\x03\x01\x02\x00").wire.out
+
+
+def test_a_refusal_waits_for_the_answers_before_it_and_is_said_once(door):
+    one = door(later=True).send(POST + POST + b"nonsense\r\n\r\n" + POST)
+    assert len(one.asked) == 1
+    assert one.wire.out == b""
+    one.answer(one.asked[0])
+    one.send(b"")
+    assert not one.wire.shut
+    one.answer(one.asked[1])
+    one.send(b"")
+    assert re.findall(rb"HTTP/1.1 (...) ", one.wire.out) == [b"200", b"200", b"400"]
+    assert len(one.asked) == 2
+    assert one.wire.shut
+
+
+def test_a_refused_client_may_finish_talking_but_not_for_ever(door):
+    one = door(limits=ServerLimits(max_body=4)).send(POST)
+    assert one.wire.shut
+    one.send(b"more" * 1000)
     assert one.asked == []
-    assert one.wire.out.startswith(b"HTTP/1.1 400 ")
+    one.sweep(4)
+    assert not one.wire.closing
+    one.inbound.sweep(one.loop.time() + 31)
     assert one.wire.closing
+
+
+def test_a_client_that_closes_its_half_still_gets_its_answer(door):
+    one = door(later=True).send(POST + POST)
+    assert one.inbound.eof_received() is True
+    assert one.inbound.leaving
+    one.answer(one.asked[0])
+    one.send(b"")
+    one.answer(one.asked[1])
+    one.send(b"")
+    assert one.wire.out.count(b"hello") == 2
+    assert one.wire.closing
+
+
+def test_a_client_that_closes_its_half_before_it_has_asked_is_let_go(door):
+    assert door().send(POST[:-1]).inbound.eof_received() is False
+    assert door().inbound.eof_received() is False
+    streaming = door(later=True).send(POST)
+    streaming.inbound.start_stream(status_line(200), chunked=True)
+    assert streaming.inbound.eof_received() is False  # who takes a stream and closes has left: the stream is drained
+
+
+def test_trailers_and_extensions_are_read_past_and_change_nothing(door):
+    head = b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = b"5;name=value\r\nhello\r\n0\r\nHost: evil\r\nX-Penstock-Team: evil\r\n\r\n"
+    for cut in range(1, len(body)):
+        one = door().send(head + body[:cut], body[cut:] + POST)
+        assert [(asked.head.path, asked.body) for asked in one.asked] == [
+            (b"/x", b"hello"), (b"/v1/chat/completions", b"hello"),
+        ]  # fmt: skip
+        assert one.asked[0].head.headers == [(b"host", b"x"), (b"transfer-encoding", b"chunked")]
+
+
+def test_framing_without_end_is_not_read_without_end(door):
+    head = b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    limits = ServerLimits(max_headers=1000)
+    for endless in (b"5;" + b"x" * 2000, b"5\r\nhello\r\n0\r\nX: " + b"y" * 2000):
+        one = door(limits=limits).send(head, endless)
+        assert one.wire.out.startswith(b"HTTP/1.1 413 ")
+
+
+def test_what_looks_like_an_offer_inside_a_body_is_body(door):
+    body = b"\r\nUpgrade: h2c\r\n"
+    one = door().send(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    assert one.asked[0].body == body
+
+
+def test_an_absolute_target_means_its_path(door):
+    one = door().send(b"GET http://x/a?b HTTP/1.1\r\nHost: x\r\n\r\nGET http://x HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert [asked.head.target for asked in one.asked] == [b"/a?b", b"/"]
+
+
+def test_after_the_last_request_of_a_connection_nothing_is_listened_to(door):
+    for last in (b"Connection: close\r\n", b"Connection: keep-alive, close\r\n"):
+        one = door().send(POST.replace(b"Host: x\r\n", b"Host: x\r\n" + last) + POST)
+        assert len(one.asked) == 1
+        assert b"connection: close" in one.wire.out
+        assert one.wire.closing
+    old = door().send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\n\r\n")
+    assert len(old.asked) == 1
+
+
+def test_large_bodies_of_all_connections_together_are_limited_and_let_go(door):
+    limits = ServerLimits(max_held=15)
+    first = door(later=True, limits=limits)
+    second = Inbound(first.crowd)
+    second.connection_made(Wire())
+    large = POST.replace(b"Content-Length: 5", b"Content-Length: 10").replace(b"hello", b"hellohello")
+    first.send(large[:-1], large[-1:])
+    assert first.crowd.held == 10
+    second.data_received(large[:-1])
+    first.send(b"")
+    assert second.transport.out.startswith(b"HTTP/1.1 503 ")
+    second.connection_lost(None)
+    first.answer(first.asked[0])
+    first.send(b"")
+    assert first.crowd.held == 0
+
+
+def test_more_connections_than_allowed_are_told_so(door):
+    first = door(limits=ServerLimits(max_connections=1))
+    second = Inbound(first.crowd)
+    second.connection_made(Wire())
+    first.send(POST)
+    assert len(first.asked) == 1
+    assert second.transport.out.startswith(b"HTTP/1.1 503 ")
+    assert second.transport.closing
+
+
+def test_who_takes_leave_answers_what_is_under_way_and_says_that_it_is_the_last(door):
+    idle, busy = door(), door(later=True).send(POST)
+    for one in (idle, busy):
+        one.inbound.take_leave(one.loop.time())
+        one.send(b"")
+        assert not one.wire.closing
+    idle.inbound.take_leave(idle.loop.time() + 2)
+    busy.inbound.take_leave(busy.loop.time() + 2)
+    busy.answer(busy.asked[0])
+    for one in (idle, busy):
+        one.send(b"")
+        assert one.wire.closing
+    assert b"connection: close\r\n" in busy.wire.out
 
 
 def test_too_large_a_body_is_refused_before_it_comes(door):
     one = door(limits=ServerLimits(max_body=4)).send(POST[: POST.index(b"\r\n\r\n") + 4])
     assert one.wire.out.startswith(b"HTTP/1.1 413 ")
-    chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+    chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
     assert door(limits=ServerLimits(max_body=4)).send(chunked).wire.out.startswith(b"HTTP/1.1 413 ")
 
 
@@ -173,7 +352,7 @@ def test_a_client_that_waits_for_permission_gets_it(door):
 
 
 def test_a_head_is_answered_without_a_body_of_the_same_length(door):
-    one = door().send(b"HEAD /x HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", b"GET /y HTTP/1.1\r\n\r\n")
+    one = door().send(b"HEAD /x" + HOST + b"Content-Length: 5\r\n\r\nhello", b"GET /y" + HOST + b"\r\n")
     assert one.wire.out == b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -234,20 +413,33 @@ def test_a_head_that_was_seen_is_not_parsed_again(door):
 
 def test_a_seen_head_is_not_mistaken_for_one_that_frames_its_body_otherwise():
     seen = SeenHeads()
-    genuine = b"POST / HTTP/1.1\r\nContent-Length: 5\r\nX: y\r\n\r\nhello"
+    genuine = b"POST / HTTP/1.1\r\nContent-Length: 5\r\nX: y\r\n\r\n"
     seen.add(genuine, Head())
-    assert seen.find(genuine) is not None
+    assert seen.find(genuine + b"hello")[1:] == (len(genuine), 5)
+    assert seen.find(genuine.replace(b": 5", b": 007") + b"hello!!")[1:] == (len(genuine) + 2, 7)
     assert seen.find(b"POST / HTTP/1.1\r\nXContent-Length: 5\r\nX: y\r\n\r\nhello") is None
     assert seen.find(b"POST / HTTP/1.1ontent-Length: 5\r\nC\r\nX: y\r\n\r\nhello") is None
     assert seen.find(genuine[:-1]) is None
-    assert seen.find(genuine + b"x") is None
     assert seen.find(genuine.replace(b"th: 5", b"th: +5")) is None
+    assert seen.find(genuine.replace(b"th: 5", b"th: 55555555555")) is None
+
+
+@pytest.mark.parametrize(
+    "more", [b"Content-Length: 5\r\n", b"X-Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b""]
+)
+def test_a_head_whose_length_is_in_doubt_is_not_remembered(more):
+    seen = SeenHeads()
+    head = Head()
+    head.length = None if b"chunked" in more else 5
+    data = b"POST / HTTP/1.1\r\n" + (b"" if not more else b"Content-Length: 5\r\n") + more + b"\r\n"
+    seen.add(data, head)
+    assert seen.find(data) is None
 
 
 PIECES = [
     b"POST / HTTP/1.1\r\n", b"Content-Length: 3\r\n", b"content-length: 3\r\n", b"X: Content-Length: 3\r\n",
     b"Transfer-Encoding: chunked\r\n", b"XContent-Length: 3\r\n", b"\r\n", b"abc", b"Connection: close\r\n",
-    b"Host: h\r\n", b" ", b"0\r\n\r\n",
+    b"X: h\r\n", b" ", b"0\r\n\r\n",
 ]  # fmt: skip
 
 
@@ -257,7 +449,7 @@ def test_remembered_heads_never_change_what_is_understood(rest):
     """The same bytes, to a door that remembers and to doors that have seen nothing: the same requests."""
     seen = SeenHeads()
     for tail in rest:
-        sent = b"POST / HTTP/1.1\r\n" + tail
+        sent = b"POST / HTTP/1.1\r\nHost: h\r\n" + tail
         warm, cold = Door(seen=seen), Door()
         try:
             warm.send(sent)

@@ -21,6 +21,9 @@ def serve(
     ] = None,
     host: Annotated[str | None, Parameter(help="Address to listen on; by default 127.0.0.1.")] = None,
     workers: Annotated[int | None, Parameter(help="Processes that serve calls, one a core at most.")] = None,
+    unix_socket: Annotated[
+        str | None, Parameter(help="Path of a Unix socket to listen on, in place of host and port.")
+    ] = None,
     config: Annotated[Path, Parameter(help="Settings file.")] = Path("penstock.toml"),
     data: Annotated[Path | None, Parameter(help="The ledger's folder.")] = None,
 ) -> None:
@@ -32,21 +35,35 @@ def serve(
         OpenAI(base_url="http://localhost:4000/v1")
         Anthropic(base_url="http://localhost:4000")
         AzureOpenAI(azure_endpoint="http://localhost:4000", api_version="2024-10-21")
+
+    `kill -HUP` makes it read the settings again: new workers take over, and calls under way end with the old ones.
     """
     from penstock import app as root
     from penstock.settings import load, missing_keys
 
-    settings = with_options(load(config, data=data), port=port, host=host, workers=workers)
+    def read() -> Settings:
+        return with_options(load(config, data=data), port=port, host=host, workers=workers, unix_socket=unix_socket)
+
+    settings = read()
     if not settings.providers:
         console.print(
             f"[yellow]No provider is configured in {config}; every call will be refused. Start with: penstock init[/]"
         )
     for provider, variable in missing_keys(settings):
         console.print(f"[yellow]Provider {provider}: the environment variable {variable} is not set.[/]")
-    root.run_server(settings, ready=_say_ready, say=lambda line: print(f"penstock: {line}", file=sys.stderr))
+    root.run_server(
+        settings, ready=_say_ready, say=lambda line: print(f"penstock: {line}", file=sys.stderr), again=read
+    )
 
 
-def with_options(settings: Settings, *, port: int | None, host: str | None, workers: int | None) -> Settings:
+def with_options(
+    settings: Settings,
+    *,
+    port: int | None = None,
+    host: str | None = None,
+    workers: int | None = None,
+    unix_socket: str | None = None,
+) -> Settings:
     """Put the command line's wishes over the settings'."""
     from penstock.errors import InputError
 
@@ -54,7 +71,7 @@ def with_options(settings: Settings, *, port: int | None, host: str | None, work
         raise InputError(f"--port {port}: a port is a number from 1 to 65535.")
     if workers is not None and workers < 1:
         raise InputError(f"--workers {workers}: at least one worker is needed.")
-    wishes = {"port": port, "host": host, "workers": workers}
+    wishes = {"port": port, "host": host, "workers": workers, "unix_socket": unix_socket}
     server = msgspec.structs.replace(
         settings.server, **{name: value for name, value in wishes.items() if value is not None}
     )

@@ -211,7 +211,7 @@ class Gateway:
                 self._health.succeeded(target)
                 return reply
             self._health.failed(target, wait)
-            if number > call.retries or live.inbound.closed or self.stopping:
+            if number > call.retries or _may_have_left(live) or self.stopping:
                 return reply
             following = targets[number % len(targets)]
             purpose = "retry" if following is target else "fallback"
@@ -220,8 +220,8 @@ class Gateway:
                 if pause > LONGEST_WAIT:
                     return reply
                 await asyncio.sleep(pause)
-                if live.inbound.transport.is_closing():
-                    return reply  # nobody waits for another attempt
+                if _may_have_left(live):
+                    return reply  # nobody may be waiting for another attempt
 
     async def _attempt(
         self, call: LiveCall, target: Target, number: int, purpose: Purpose, events: list[UsageEvent]
@@ -516,6 +516,11 @@ class _Untouched:
 
     def text(self) -> str:
         return ""
+
+
+def _may_have_left(call: LiveCall) -> bool:
+    """Tell whether another attempt could be one that nobody waits for."""
+    return call.inbound.leaving
 
 
 def _who(request: Request, head: RequestHead) -> Attribution:

@@ -14,10 +14,10 @@ class Outbox:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._pending: list[tuple[asyncio.Transport, bytes]] = []
+        self._pending: list[tuple[asyncio.Transport, bytes | None]] = []
 
-    def write(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Write soon; nothing at all stands for closing the transport."""
+    def write(self, transport: asyncio.Transport, data: bytes | None) -> None:
+        """Write soon; no bytes stand for closing the transport, and None for closing our half of it."""
         if not self._pending:
             self._loop.call_soon(self.flush)
         self._pending.append((transport, data))
@@ -25,6 +25,10 @@ class Outbox:
     def close(self, transport: asyncio.Transport) -> None:
         """Close when what came before is written."""
         self.write(transport, b"")
+
+    def shut(self, transport: asyncio.Transport) -> None:
+        """Say no more once what came before is written, but go on listening."""
+        self.write(transport, None)
 
     def flush(self) -> None:
         """Write now."""
@@ -34,5 +38,7 @@ class Outbox:
                 continue  # the peer has left meanwhile; its protocol has heard, or hears next
             if data:
                 transport.write(data)
-            else:
+            elif data is not None:
                 transport.close()
+            elif transport.can_write_eof():  # TLS has no half to close: there the peer must go by the length
+                transport.write_eof()

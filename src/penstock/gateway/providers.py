@@ -3,13 +3,14 @@
 import json
 import os
 import re
-import ssl
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
+from penstock.gateway.dialing import address_of
 from penstock.gateway.endpoints import Endpoint
-from penstock.gateway.server import Head
+from penstock.gateway.heads import Head
+from penstock.gateway.outbox import Outbox
 from penstock.gateway.upstream import Origin
 from penstock.policies.deployments import Provider, Target
 
@@ -29,28 +30,23 @@ class Destination:
     def __init__(
         self,
         provider: Provider,
-        base_url: str,
         loop: AbstractEventLoop,
         environment: Mapping[str, str] = os.environ,
-        context: ssl.SSLContext | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         self.provider = provider
-        scheme, _, rest = base_url.partition("://")
-        if scheme == "unix":
-            self.origin = Origin(f"unix:{rest}", loop, connections=provider.connections)
-            self.base_path = ""
-        else:
-            authority, slash, path = rest.partition("/")
-            self.origin = Origin(
-                f"{scheme}://{authority}",
-                loop,
-                connections=provider.connections,
-                connect_timeout=provider.connect_timeout,
-                context=context,
-            )
-            self.base_path = (slash + path).rstrip("/")
+        address, self.base_path = address_of(
+            provider.base_url,
+            unix_socket=provider.unix_socket,
+            proxy=provider.proxy,
+            ca_file=provider.ca_file,
+            timeout=provider.connect_timeout,
+        )
+        self.origin = Origin(address, loop, connections=provider.connections, outbox=outbox)
+        self._target_prefix = address.target_prefix
         self._key = environment.get(provider.api_key_env, "") if provider.api_key_env else ""
-        self._fixed = f"host: {self.origin.authority}\r\naccept-encoding: identity\r\n".encode() + self._key_header()
+        fixed = f"host: {address.authority}\r\naccept-encoding: identity\r\n{address.proxy_header}"
+        self._fixed = fixed.encode() + self._key_header()
 
     def _key_header(self) -> bytes:
         if not self._key:
@@ -93,13 +89,20 @@ class Destination:
     def _forwarded(self, head: Head, method: str, path: str) -> bytes:
         """Return the head as this provider gets it, up to the length of the body."""
         own_key = bool(self.provider.api_key_env)  # named, if perhaps not set: the client's is not for this provider
-        lines = [f"{method} {path} HTTP/1.1\r\n".encode("latin-1"), self._fixed]
+        lines = [f"{method} {self._target_prefix}{path} HTTP/1.1\r\n".encode("latin-1"), self._fixed]
+        left_out = NOT_FORWARDED | _named_by_connection(head)
         for name, value in head.headers:
-            if name in NOT_FORWARDED or name.startswith(b"x-penstock-") or (own_key and name in KEY_HEADERS):
+            if name in left_out or name.startswith(b"x-penstock-") or (own_key and name in KEY_HEADERS):
                 continue
             lines.append(b"%b: %b\r\n" % (name, value))
         lines.append(b"content-length: ")
         return b"".join(lines)
+
+
+def _named_by_connection(head: Head) -> set[bytes]:
+    """Return the headers that the client says are for this hop only."""
+    named = [value for name, value in head.headers if name == b"connection"]
+    return {token.strip().lower() for value in named for token in value.split(b",")}
 
 
 def with_model(body: bytes, old: str, new: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The door itself: HTTP/1.1 as clients speak it, parsed by llhttp, one request of a connection at a time."""
+"""The door itself: HTTP/1.1 as clients speak it, one request of a connection at a time."""
 
 import asyncio
 from collections import deque
@@ -8,13 +8,20 @@ from http import HTTPStatus
 import httptools
 from msgspec import Struct
 
+from penstock.gateway.heads import BadRequestError, Head, SeenHeads, may_begin, read_head
 from penstock.gateway.outbox import Outbox
+from penstock.gateway.refusals import refusal_body
+from penstock.gateway.unchunked import Unchunked
 from penstock.gateway.upstream import HIGH_WATER
-from penstock.metering.attribution import Attribution
+
+LINGER_SECONDS, LONGEST_LINGER = 5.0, 30.0
+"""How long a client that was refused may stay silent, or go on sending, before the line is cut."""
+IDLE_WHEN_LEAVING = 1.0
+"""Seconds of silence after which a connection is closed when the worker takes leave."""
 
 
 class ServerLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much one client may ask of the door."""
+    """How much clients may ask of the door."""
 
     max_body: int = 64 * 1024 * 1024
     """Bytes of a request's body."""
@@ -22,32 +29,16 @@ class ServerLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Bytes of a request's head."""
     max_pipeline: int = 16
     """Requests of one connection that may wait behind the one being answered."""
+    max_connections: int = 10_000
+    """Connections of clients, for each worker."""
+    max_held: int = 512 * 1024 * 1024
+    """Bytes of bodies that a worker may hold at a time, over all connections."""
     request_timeout: float = 60.0
     """Seconds in which a request, once begun, must have come whole."""
     idle_timeout: float = 75.0
     """Seconds that a connection may stay silent between two requests."""
     write_timeout: float = 60.0
     """Seconds that a client may take nothing of its reply before it is taken for gone."""
-
-
-class Head:
-    """The head of a request: one object for every request of a worker that begins with the same bytes."""
-
-    __slots__ = ("attribution", "forwarded", "headers", "keep_alive", "method", "path", "target", "version")
-
-    def __init__(self) -> None:
-        self.method = ""
-        self.target = b""
-        """Path and query, as they came."""
-        self.path = b""
-        self.headers: list[tuple[bytes, bytes]] = []
-        """Names in lower case, in the order in which they came."""
-        self.keep_alive = True
-        self.version = "1.1"
-        self.attribution: Attribution | None = None
-        """Who pays, as far as the headers say it: worked out once."""
-        self.forwarded: dict[str, bytes] = {}
-        """The head as it goes to a target, up to the length of the body; by the target's key."""
 
 
 class Request:
@@ -60,55 +51,9 @@ class Request:
         self.body = body
 
 
-class SeenHeads:
-    """Heads that llhttp has found valid, by their bytes without the length of the body.
-
-    Clients send the same head with each request, but for the length. A head that is the same to the byte means the
-    same, so it need not be parsed again.
-    """
-
-    __slots__ = ("_heads",)
-    MOST = 4096
-    LONGEST = 8192
-    """Bytes: a head of this size may be remembered."""
-
-    def __init__(self) -> None:
-        self._heads: dict[tuple[bytes, bytes], Head] = {}
-
-    def find(self, data: bytes) -> Request | None:
-        """Return the request that `data` is, if it is exactly one whole request whose head has been seen."""
-        end = data.find(b"\r\n\r\n", 0, self.LONGEST)
-        if end < 0:
-            return None
-        start = data.find(b"ontent-length: ", 0, end)
-        if start < 0:
-            start = data.find(b"ontent-Length: ", 0, end)
-            if start < 0:
-                return None
-        stop = data.find(b"\r\n", start, end + 2)
-        digits = data[start + 15 : stop]
-        if not digits.isdigit() or len(digits) > 10 or end + 4 + int(digits) != len(data):
-            return None
-        head = self._heads.get((data[:start], data[stop:end]))
-        return None if head is None else Request(head, data[end + 4 :])
-
-    def add(self, data: bytes, head: Head) -> None:
-        """Remember the head of `data`, which the parser has found to be one whole request."""
-        end = data.find(b"\r\n\r\n", 0, self.LONGEST)
-        start = max(data.find(b"ontent-length: ", 0, end), data.find(b"ontent-Length: ", 0, end))
-        # The length must be a header of its own, not a part of another, and the only thing that says how much comes.
-        own = data[start - 3 : start].lower() == b"\r\nc" and data.lower().count(b"content-length", 0, end) == 1
-        plain = all(name not in {b"transfer-encoding", b"expect", b"upgrade"} for name, _ in head.headers)
-        if end < 0 or start < 0 or not own or not plain:
-            return
-        if len(self._heads) >= self.MOST:
-            self._heads.clear()
-        stop = data.find(b"\r\n", start, end + 2)
-        self._heads[data[:start], data[stop:end]] = head
-
-
-H2C = b"\r\nUpgrade: h2c\r\n"
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+CR = 13
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def status_line(status: int) -> bytes:
@@ -116,49 +61,80 @@ def status_line(status: int) -> bytes:
     return STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n".encode()
 
 
-class Inbound(asyncio.Protocol):
-    """One connection of a client."""
+def refused(error: BadRequestError) -> bytes:
+    """Return the response to what is not a request that can be answered; the connection ends with it."""
+    body = refusal_body(None, error.status, error.code, str(error), "")
+    head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+    return status_line(error.status) + head + body
 
-    __slots__ = (
-        "_ahead", "_begun_at", "_body", "_body_size", "_busy", "_connections", "_first", "_fresh", "_handle", "_head",
-        "_head_only", "_head_size", "_in_head", "_limits", "_loop", "_outbox", "_parser", "_paused", "_refused",
-        "_seen", "_stuck_at", "_stuck_bytes", "closed", "idle_since", "on_drained", "on_gone", "streaming", "transport",
-    )  # fmt: skip
+
+class Crowd:
+    """The clients of one worker, and what they may take of it together."""
+
+    __slots__ = ("connections", "handle", "held", "limits", "loop", "outbox", "seen")
 
     def __init__(
         self,
         handle: Callable[["Inbound", Request], None],
-        connections: set["Inbound"],
         loop: asyncio.AbstractEventLoop,
-        *,
         limits: ServerLimits,
-        seen: SeenHeads,
-        outbox: Outbox,
+        outbox: Outbox | None = None,
     ) -> None:
-        self._handle = handle
-        self._outbox = outbox
-        self._seen = seen
-        self._fresh = True
-        self._first = b""
-        self._in_head = True
-        self._connections = connections
-        self._loop = loop
-        self._limits = limits
-        self._parser = httptools.HttpRequestParser(self)
-        self._head = Head()
-        self._body: list[bytes] = []
-        self._body_size = 0
-        self._head_size = 0
+        self.handle = handle
+        self.loop = loop
+        self.limits = limits
+        self.outbox = outbox or Outbox(loop)
+        self.seen = SeenHeads()
+        self.connections: set[Inbound] = set()
+        self.held = 0
+        """Bytes of bodies that came in several pieces and are not answered yet."""
+
+
+class Inbound(asyncio.Protocol):
+    """One connection of a client."""
+
+    __slots__ = (
+        "_ahead", "_begun_at", "_blank", "_body", "_buffer", "_busy", "_chunks", "_crowd", "_deaf", "_handle", "_head",
+        "_head_only", "_held", "_limits", "_linger_from", "_loop", "_missing", "_outbox", "_paused", "_quiet_from",
+        "_refusal", "_seen", "_stuck_at", "_stuck_bytes", "_taking_leave", "closed", "leaving", "on_drained",
+        "on_gone", "streaming", "transport",
+    )  # fmt: skip
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd = crowd
+        self._handle = crowd.handle
+        self._outbox = crowd.outbox
+        self._seen = crowd.seen
+        self._loop = crowd.loop
+        self._limits = crowd.limits
+        self._buffer = b""
+        """The beginning of a head."""
+        self._blank = False
+        """The empty line that may come before a request has come."""
+        self._head: Head | None = None
+        """The head whose body is coming."""
+        self._body = bytearray()
+        self._missing = 0
+        """Bytes of it that are still to come."""
+        self._chunks: Unchunked | None = None
+        self._held = 0
         self._ahead: deque[Request] = deque()
         self._busy = False
-        self._refused = False
+        self._deaf = False
+        """Nothing that the client may still say is listened to."""
+        self._refusal = b""
+        """Said, in place of an answer, when the requests before it have been answered."""
+        self._linger_from = 0.0
         self._paused = False
         self._begun_at = 0.0
         self._stuck_at = 0.0
         self._stuck_bytes = 0
         self._head_only = False
+        self._quiet_from = crowd.loop.time()
+        self._taking_leave = False
         self.closed = False
-        self.idle_since = loop.time()
+        self.leaving = False
+        """The client will send no more; it may be gone, or still be listening."""
         self.streaming = False
         self.on_gone: Callable[[], None] | None = None
         """Called when the client leaves while it is being answered."""
@@ -171,48 +147,52 @@ class Inbound(asyncio.Protocol):
         """Remember the connection, and when it should be made to wait."""
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]  # a stream transport, as asked for
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
-        self._connections.add(self)
+        connections = self._crowd.connections
+        connections.add(self)
+        if len(connections) > self._limits.max_connections:
+            self._refusal = refused(BadRequestError(503, "Too many connections are open; try again.", "too_busy"))
+            self._deaf = True
+            self._outbox.write(self.transport, self._refusal)
+            self._outbox.close(self.transport)
 
     def connection_lost(self, _: Exception | None) -> None:
         """Tell whoever is answering."""
-        self.closed = True
-        self._connections.discard(self)
+        self.closed = self.leaving = True
+        self._crowd.connections.discard(self)
         self._ahead.clear()
+        self._let_go()
         gone, self.on_gone = self.on_gone, None
         if gone is not None:
             gone()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
-        if self._refused:
+        """Take what came: nearly always one whole request with a head that was seen before."""
+        if self._deaf:
+            if self._linger_from:
+                self._quiet_from = self._loop.time()
             return
-        if self._fresh:
-            if not self._busy and (request := self._seen.find(data)) is not None:
-                self._busy = True
-                self._head_only = False  # a remembered head has a body
-                if len(request.body) > self._limits.max_body:
-                    self._busy = False
-                    self._refuse(413, f"The body is larger than {self._limits.max_body} bytes.")
+        if self._head is None and not self._buffer and not self._busy:
+            known = self._seen.find(data)
+            if known is not None:
+                head, start, length = known
+                if start + length == len(data) and length <= self._limits.max_body:
+                    self._busy = True
+                    self._head_only = False  # a remembered head has a body
+                    self._handle(self, Request(head, data[start:]))
                     return
-                self._handle(self, request)
-                return
-            if H2C in data:
-                data = data.replace(H2C, b"\r\n", 1)  # an offer that RFC 9110 lets us ignore
-            self._first = data
-        if self._in_head:
-            self._head_size += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(400, "This is an HTTP/1.1 API; it does not upgrade connections.")
+            while data and not self._deaf:
+                data = self._read_head(data) if self._head is None else self._read_body(self._head, data)
+        except BadRequestError as error:
+            self._refuse(error)
         except httptools.HttpParserError:
-            self._refuse(400, "This is not a valid HTTP/1.1 request.")
-        if self._in_head and self._head_size > self._limits.max_headers:
-            self._refuse(431, f"The head is larger than {self._limits.max_headers} bytes.")
+            self._refuse(BadRequestError(400, "The body does not come in valid chunks."))
 
     def eof_received(self) -> bool:
-        """A client that has sent all may still be listening, but ours keep both halves open: it has left."""
-        return False
+        """The client sends no more. While its call is under way it may still be listening, as `nc -N` does."""
+        self.leaving = self._deaf = True
+        waiting = self._busy and not self.streaming and not self._linger_from
+        return waiting and self.transport.get_extra_info("sslcontext") is None
 
     def pause_writing(self) -> None:
         """The client reads more slowly than its provider writes."""
@@ -226,65 +206,81 @@ class Inbound(asyncio.Protocol):
         if self.on_drained is not None:
             self.on_drained(True)
 
-    # httptools' parser
+    # Reading
 
-    def on_message_begin(self) -> None:
-        """Start a request."""
-        self._head = Head()
-        self._body = []
-        self._body_size = 0
-        self._head_size = 0
-        self._fresh = False
-        self._in_head = True
-        self._begun_at = self._loop.time()
+    def _read_head(self, data: bytes) -> bytes:
+        """Read a head; return what is behind it."""
+        if self._buffer:
+            data, self._buffer = self._buffer + data, b""
+        if data[0] == CR and not self._blank:  # an empty line before a request, as old clients send it after a body
+            if data == b"\r":
+                self._buffer = data
+                return b""
+            self._blank = data.startswith(b"\r\n")
+            if self._blank and not (data := data[2:]):
+                return b""
+        known = self._seen.find(data)
+        if known is not None:
+            head, start, length = known
+            return self._begin(head, length, data[start:])
+        end = data.find(b"\r\n\r\n") + 4
+        if (len(data) if end < 4 else end) > self._limits.max_headers:
+            raise BadRequestError(431, f"The head is larger than {self._limits.max_headers} bytes.")
+        if end < 4:
+            if data and not may_begin(data):
+                read_head(data + b"\r\n\r\n")  # says what is wrong, if more than the end is
+                raise BadRequestError(400, "This is not a valid HTTP/1.1 request.")
+            self._buffer = data
+            self._begun_at = self._begun_at or self._loop.time()
+            return b""
+        first = data[:end]
+        head = read_head(first)
+        self._seen.add(first, head)
+        return self._begin(head, head.length, data[end:])
 
-    def on_url(self, url: bytes) -> None:
-        """Collect the target; it may come in pieces."""
-        self._head.target += url
+    def _begin(self, head: Head, length: int | None, data: bytes) -> bytes:
+        """Begin a request with what has come of its body; return what is behind that."""
+        if length is not None:
+            if length > self._limits.max_body:
+                raise self._too_large()
+            if length <= len(data):
+                self._blank = False
+                self._whole(Request(head, data[:length]))
+                return data[length:]
+            self._missing = length
+        else:
+            self._chunks = Unchunked()
+        self._head = head
+        self._blank = False
+        self._begun_at = self._begun_at or self._loop.time()
+        if head.expects and not data and not self._busy:
+            self._outbox.write(self.transport, CONTINUE)
+        return data
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect a header."""
-        self._head.headers.append((name.lower(), value))
+    def _read_body(self, head: Head, data: bytes) -> bytes:
+        """Collect a piece of the body; return what is behind its end."""
+        chunks = self._chunks
+        if chunks is None:
+            taken, rest = data[: self._missing], data[self._missing :]
+            self._body += taken
+            self._missing -= len(taken)
+            self._hold(len(taken))
+            complete, body = not self._missing, self._body
+        else:
+            before = len(chunks.body)
+            rest = chunks.feed(data)
+            complete, body = chunks.complete, chunks.body
+            self._hold(len(body) - before)
+            if len(body) > self._limits.max_body or chunks.framing > self._limits.max_headers + 16 * len(body):
+                raise self._too_large()
+        if complete:
+            self._forget_request()
+            self._whole(Request(head, bytes(body)))
+        return rest
 
-    def on_headers_complete(self) -> None:
-        """Look at the head before the body comes: too large is said at once."""
-        head = self._head
-        self._in_head = False
-        head.method = self._parser.get_method().decode("ascii")
-        head.version = self._parser.get_http_version()
-        head.keep_alive = self._parser.should_keep_alive()
-        head.path = head.target.partition(b"?")[0]
-        size = len(head.target)
-        for name, value in head.headers:
-            size += len(name) + len(value) + 4
-            if name == b"content-length" and int(value) > self._limits.max_body:
-                self._refuse(413, f"The body is larger than {self._limits.max_body} bytes.")
-            elif name == b"upgrade":
-                self._refuse(400, "This is an HTTP/1.1 API; it does not upgrade connections.")
-            elif name == b"expect" and value.lower() == b"100-continue" and not self._busy and not self._refused:
-                self._outbox.write(self.transport, b"HTTP/1.1 100 Continue\r\n\r\n")
-        if size > self._limits.max_headers:
-            self._refuse(431, f"The head is larger than {self._limits.max_headers} bytes.")
-
-    def on_body(self, body: bytes) -> None:
-        """Collect a piece of the body."""
-        self._body_size += len(body)
-        if self._body_size > self._limits.max_body:
-            self._refuse(413, f"The body is larger than {self._limits.max_body} bytes.")
-            return
-        self._body.append(body)
-
-    def on_message_complete(self) -> None:
-        """Answer the request now, or after the one that is being answered."""
-        self._fresh = True
-        if self._refused:
-            return
-        request = Request(self._head, self._body[0] if len(self._body) == 1 else b"".join(self._body))
-        self._body = []
-        self._begun_at = 0.0
-        first, self._first = self._first, b""
-        if len(first) > len(request.body) and first.endswith(b"\r\n\r\n" + request.body):
-            self._seen.add(first, request.head)
+    def _whole(self, request: Request) -> None:
+        """Answer the request now, or after the ones that came before it."""
+        self._deaf = not request.head.keep_alive
         if not self._busy:
             self._busy = True
             self._head_only = request.head.method == "HEAD"
@@ -295,19 +291,46 @@ class Inbound(asyncio.Protocol):
             self._paused = True
             self.transport.pause_reading()
 
-    def _refuse(self, status: int, sentence: str) -> None:
-        """Answer what cannot be a request, and hang up."""
-        if self._refused or self.closed:
+    def _forget_request(self) -> None:
+        """There is no request any more that is still coming."""
+        self._buffer, self._body = b"", bytearray()
+        self._head = self._chunks = None
+        self._begun_at = 0.0
+
+    def _hold(self, size: int) -> None:
+        """Count what is held; bodies that came in one piece are not counted, for they are small."""
+        self._held += size
+        self._crowd.held += size
+        if self._crowd.held > self._limits.max_held:
+            raise BadRequestError(503, "Too many large requests are under way; try again later.", "too_busy")
+
+    def _let_go(self) -> None:
+        self._crowd.held -= self._held
+        self._held = 0
+
+    def _too_large(self) -> BadRequestError:
+        return BadRequestError(413, f"The body is larger than {self._limits.max_body} bytes.")
+
+    # Refusing
+
+    def _refuse(self, error: BadRequestError) -> None:
+        """Answer what cannot be a request, after those before it, and hang up."""
+        if self.closed or self._refusal:
             return
-        self._refused = True
+        self._deaf = True
+        self._forget_request()
+        self._refusal = refused(error)
         if not self._busy:
-            body = b'{"error":{"message":"%s","type":"invalid_request_error","code":"bad_http"}}' % sentence.encode()
-            self._outbox.write(
-                self.transport,
-                b"%scontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
-                % (status_line(status), len(body), body),
-            )
-        self._outbox.close(self.transport)
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Say the refusal, and read on: what is not read the system answers with a reset that overtakes our words."""
+        self._outbox.write(self.transport, self._refusal)
+        if self.leaving:
+            self._outbox.close(self.transport)
+            return
+        self._outbox.shut(self.transport)
+        self._linger_from = self._quiet_from = self._loop.time()
 
     # Answering
 
@@ -315,7 +338,7 @@ class Inbound(asyncio.Protocol):
         """Send a whole response; `head` ends before the empty line, and this adds the length."""
         if self.closed:
             return
-        closing = b"" if keep_alive else b"connection: close\r\n"
+        closing = b"" if keep_alive and not self._taking_leave else b"connection: close\r\n"
         shown = b"" if self._head_only else body
         self._outbox.write(self.transport, b"%scontent-length: %d\r\n%s\r\n%s" % (head, len(body), closing, shown))
         self._answered(keep_alive)
@@ -324,8 +347,9 @@ class Inbound(asyncio.Protocol):
         """Send the head of a stream."""
         self.streaming = True
         if not self.closed:
-            framing = b"transfer-encoding: chunked\r\n\r\n" if chunked else b"connection: close\r\n\r\n"
-            self._outbox.write(self.transport, head + framing)
+            framing = b"transfer-encoding: chunked\r\n" if chunked else b""
+            closing = b"connection: close\r\n" if self._taking_leave or not chunked else b""
+            self._outbox.write(self.transport, b"%b%b%b\r\n" % (head, framing, closing))
 
     def write_chunk(self, data: bytes) -> None:
         """Send a piece of a chunked stream."""
@@ -357,18 +381,24 @@ class Inbound(asyncio.Protocol):
 
     def _answered(self, keep_alive: bool) -> None:
         self.on_gone = self.on_drained = None
-        self.idle_since = self._loop.time()
-        if not keep_alive or self._refused:
+        self._quiet_from = self._loop.time()
+        if not keep_alive or self._taking_leave:
             self._outbox.close(self.transport)
             return
-        if not self._ahead:
-            self._busy = False
-            return
+        if self._held and not self._ahead and self._head is None:
+            self._let_go()
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
-        # On the next turn: a long pipeline must not become a deep stack.
-        self._loop.call_soon(self._next)
+        if self._ahead:
+            # On the next turn: a long pipeline must not become a deep stack.
+            self._loop.call_soon(self._next)
+            return
+        self._busy = False
+        if self._refusal:
+            self._hang_up()
+        elif self._deaf:
+            self._outbox.close(self.transport)
 
     def _next(self) -> None:
         if self.closed:
@@ -379,26 +409,25 @@ class Inbound(asyncio.Protocol):
 
     # Keeping house
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is being answered."""
-        return not self._busy
-
     def sweep(self, now: float) -> None:
-        """Hang up on who says nothing, or says it too slowly."""
-        begun = self._begun_at
+        """Hang up on who says nothing, or says it too slowly, or does not listen."""
         if self._stuck_at:
             waiting = self.transport.get_write_buffer_size()
             if waiting != self._stuck_bytes:  # it takes something, if slowly
                 self._stuck_bytes, self._stuck_at = waiting, now
+        quiet = now - self._quiet_from
         if self._stuck_at and now - self._stuck_at > self._limits.write_timeout:
             self.transport.abort()
-        elif begun and now - begun > self._limits.request_timeout:
-            self._refuse(408, "The request took too long to come.")
-        elif not self._busy and not begun and now - self.idle_since > self._limits.idle_timeout:
+        elif self._linger_from:
+            if quiet > LINGER_SECONDS or now - self._linger_from > LONGEST_LINGER:
+                self.transport.abort()
+        elif self._begun_at and now - self._begun_at > self._limits.request_timeout:
+            self._refuse(BadRequestError(408, "The request took too long to come."))
+        elif not self._busy and not self._begun_at and quiet > self._limits.idle_timeout:
             self._outbox.close(self.transport)
 
-    def close_when_idle(self) -> None:
-        """Hang up now if nothing is being answered; the worker asks again until all are gone."""
-        if not self._busy:
+    def take_leave(self, now: float) -> None:
+        """Answer what is under way, say with it that it was the last, and hang up on who has been silent a while."""
+        self._taking_leave = True
+        if not self._busy and not self._begun_at and now - self._quiet_from > IDLE_WHEN_LEAVING:
             self._outbox.close(self.transport)

@@ -1,17 +1,24 @@
-"""The parent process: starts the others, brings back one that dies, and takes all of them down together."""
+"""The parent process: keeps its children running, changes them for new ones, and takes them down in order."""
 
 import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from msgspec import Struct
+
+from penstock.errors import PenstockError
 
 WRONG_INPUT = 2
 """Exit code of a child that has said in a sentence why it cannot start."""
 RESTART_SECONDS = 0.5
 LONGEST_RESTART_SECONDS = 30.0
+READY_SECONDS = 60.0
+"""How long the children of new settings may take to be ready."""
+EXTRA_SECONDS = 5.0
+"""What a child gets beyond its own time for ending calls, before it is killed."""
 
 
 class Child(Struct, frozen=True):
@@ -19,68 +26,162 @@ class Child(Struct, frozen=True):
 
     name: str
     command: tuple[str, ...]
+    ready: Path
+    """A file that it makes when it is ready."""
+    sockets: tuple[int, ...] = ()
+    """File descriptors that it inherits."""
+    serves: bool = False
+    """It has calls to end, and may need the others for that: they are ended after it."""
 
 
-class Supervisor:
-    """Keeps its children running until it is told to stop."""
+class Generation(Struct, frozen=True):
+    """The children of one configuration."""
 
-    def __init__(self, children: Sequence[Child], *, grace_seconds: float, say: Callable[[str], None]) -> None:
-        self._children = children
-        self._grace = grace_seconds
-        self._say = say
-        self._running: dict[str, asyncio.subprocess.Process] = {}
-        self._stop = asyncio.Event()
+    children: Sequence[Child]
+    settled: Callable[[bool], None]
+    """Called once: with True when they have taken over, with False when they never will."""
+    drain_seconds: float
+    """How long they may take to end their calls."""
+
+
+class Keeper:
+    """Keeps one child running: starts it again when it dies, until it is told to end it."""
+
+    def __init__(self, child: Child, say: Callable[[str], None]) -> None:
+        self.child = child
+        self.deaths = 0
         self.hopeless = False
-        """A child has said that what it was given cannot be used: starting it again would not help."""
+        """The child has said that what it was given cannot be used: starting it again would not help."""
+        self._say = say
+        self._ending = asyncio.Event()
+        self._process: asyncio.subprocess.Process | None = None
+        self._task = asyncio.create_task(self._keep())
 
-    def stop(self) -> None:
-        """Begin the end."""
-        self._stop.set()
+    @property
+    def ready(self) -> bool:
+        """Whether the child does its work."""
+        return self.child.ready.exists()
 
-    async def run(self, ready: Callable[[], None]) -> None:
-        """Run all children; `ready` is called when they have been started."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
-        ready()
-        await self._stop.wait()
-        for keeper in keepers:
-            keeper.cancel()
-        await self._take_down()
-
-    async def _keep(self, child: Child) -> None:
+    async def _keep(self) -> None:
         pause = RESTART_SECONDS
-        while True:
+        while not self._ending.is_set():
             started = asyncio.get_running_loop().time()
+            self.child.ready.unlink(missing_ok=True)
             # A session of its own: a Ctrl-C at the terminal reaches the parent alone, which ends them in order.
-            process = await asyncio.create_subprocess_exec(*child.command, start_new_session=True)
-            self._running[child.name] = process
-            code = await process.wait()
+            self._process = await asyncio.create_subprocess_exec(
+                *self.child.command, pass_fds=self.child.sockets, start_new_session=True
+            )
+            if self._ending.is_set():
+                self._signal(signal.SIGTERM)
+            code = await self._process.wait()
+            if self._ending.is_set():
+                return
+            self.deaths += 1
             if code == WRONG_INPUT:
                 self.hopeless = True
-                self.stop()
                 return
             lived = asyncio.get_running_loop().time() - started
             pause = RESTART_SECONDS if lived > LONGEST_RESTART_SECONDS else min(pause * 2, LONGEST_RESTART_SECONDS)
-            self._say(f"{child.name} ended with code {code}; it is started again in {pause:g} s")
-            await asyncio.sleep(pause)
+            self._say(f"{self.child.name} ended with code {code}; it is started again in {pause:g} s")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._ending.wait()
 
-    async def _take_down(self) -> None:
-        alive = [process for process in self._running.values() if process.returncode is None]
-        for process in alive:
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                process.terminate()
+                self._process.send_signal(number)
+
+    async def end(self, grace: float) -> None:
+        """Ask the child to end, and make it end after `grace` seconds."""
+        self._ending.set()
+        self._signal(signal.SIGTERM)
+        _, late = await asyncio.wait({self._task}, timeout=grace)
+        if late:
+            self._signal(signal.SIGKILL)
+            await self._task
+
+
+class Supervisor:
+    """Runs generations of children, one after the other, until it is told to stop."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._stop = asyncio.Event()
+        self._again = asyncio.Event()
+        self._keepers: list[Keeper] = []
+        self._grace = 0.0
+
+    async def run(
+        self, first: Generation, ready: Callable[[], None], following: Callable[[], Generation] | None
+    ) -> bool:
+        """Run until a signal says stop; on SIGHUP, change to what `following` returns.
+
+        `ready` is called when the first children are. Returns whether it ended well: False where a child said that
+        it cannot be started at all.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._again.set)
+        self._keepers = [Keeper(child, self._say) for child in first.children]
+        self._grace = first.drain_seconds + EXTRA_SECONDS
+        first.settled(True)
+        announced = False
+        while not self._stop.is_set() and not any(keeper.hopeless for keeper in self._keepers):
+            if not announced and all(keeper.ready for keeper in self._keepers):
+                announced = True
+                ready()
+            if self._again.is_set() and announced:
+                self._again.clear()
+                await self._change(following)
+            await self._pause()
+        well = not any(keeper.hopeless for keeper in self._keepers)
+        await self._end(self._keepers)
+        return well
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await self._stop.wait()
+
+    async def _change(self, following: Callable[[], Generation] | None) -> None:
+        """Start the children of new settings, and end those of the old ones when the new ones are ready."""
+        if following is None:
+            return
         try:
-            async with asyncio.timeout(self._grace + 5):
-                for process in alive:
-                    await process.wait()
-        except TimeoutError:
-            for process in alive:
-                if process.returncode is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        process.kill()
-                    await process.wait()
+            generation = following()
+        except PenstockError as error:
+            self._say(f"the new settings are not taken: {error} The old ones stay in force.")
+            return
+        stay = [keeper for keeper in self._keepers if keeper.child in generation.children]
+        known = [keeper.child for keeper in stay]
+        fresh = [Keeper(child, self._say) for child in generation.children if child not in known]
+        if not await self._all_ready(fresh):
+            await self._end(fresh)
+            generation.settled(False)
+            if not self._stop.is_set():
+                self._say("the new settings are not taken: what was started with them did not become ready")
+            return
+        leaving = [keeper for keeper in self._keepers if keeper not in stay]
+        self._keepers = stay + fresh
+        generation.settled(True)
+        await self._end(leaving)
+        self._grace = generation.drain_seconds + EXTRA_SECONDS
+        self._say("the new settings are in force")
+
+    async def _all_ready(self, keepers: Sequence[Keeper]) -> bool:
+        deadline = asyncio.get_running_loop().time() + READY_SECONDS
+        while not all(keeper.ready for keeper in keepers):
+            late = asyncio.get_running_loop().time() > deadline
+            if late or self._stop.is_set() or any(keeper.deaths for keeper in keepers):
+                return False
+            await self._pause()
+        return True
+
+    async def _end(self, keepers: Iterable[Keeper]) -> None:
+        for serving in (True, False):
+            await asyncio.gather(*(keeper.end(self._grace) for keeper in keepers if keeper.child.serves is serving))
 
 
 def python(*arguments: str) -> tuple[str, ...]:

@@ -5,13 +5,12 @@ reply (of anything else), and then for the end of the stream, whose bytes have g
 """
 
 import asyncio
-import ssl
 from collections import deque
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import httptools
 
+from penstock.gateway.dialing import Address, DialError
 from penstock.gateway.driving import Waiter
 from penstock.gateway.outbox import Outbox
 from penstock.gateway.shortcuts import WholeReply, whole_chunks, whole_reply
@@ -22,6 +21,12 @@ NOT_RETURNED = frozenset(b"connection keep-alive transfer-encoding content-lengt
 """Headers that concern the hop from the provider only."""
 IDLE_SECONDS = 45.0
 """A connection unused for this long is closed: providers close theirs after a minute or more."""
+BEGINNING = ord("H")
+"""Of every reply; llhttp would pass over empty lines before it."""
+LONGEST_HEAD = 256 * 1024
+"""Bytes of a reply's head, trailers and all."""
+QUEUE_SECONDS = 30.0
+"""How long a call may wait for a connection while all are taken."""
 
 
 class UpstreamError(Exception):
@@ -148,19 +153,9 @@ class Connection(asyncio.Protocol):
     """One connection to a provider; carries one exchange at a time."""
 
     __slots__ = (
-        "_between_chunks",
-        "_complete",
-        "_fresh",
-        "_keep",
-        "_loop",
-        "_origin",
-        "_parser",
-        "_parts",
-        "closed",
-        "exchange",
-        "idle_since",
-        "transport",
-    )
+        "_between_chunks", "_complete", "_fresh", "_head_size", "_keep", "_loop", "_origin", "_parser", "_parts",
+        "closed", "exchange", "idle_since", "transport",
+    )  # fmt: skip
 
     def __init__(self, origin: "Origin", loop: asyncio.AbstractEventLoop) -> None:
         self._origin = origin
@@ -174,6 +169,7 @@ class Connection(asyncio.Protocol):
         self._keep = False
         self._between_chunks = False
         self._fresh = True
+        self._head_size = 0
         self._parser = httptools.HttpResponseParser(self)
 
     def send(self, request: bytes, deadline: float, stall_timeout: float, max_reply: int) -> Exchange:
@@ -183,6 +179,7 @@ class Connection(asyncio.Protocol):
         exchange.stall_timeout = stall_timeout
         self._complete = self._between_chunks = False
         self._fresh = True
+        self._head_size = 0
         self._origin.outbox.write(self.transport, request)  # type: ignore[arg-type]  # connected before it is handed out
         return exchange
 
@@ -219,6 +216,9 @@ class Connection(asyncio.Protocol):
             return
         if self._fresh:
             self._fresh = False
+            if data[0] != BEGINNING:
+                self._spoilt("it does not begin with a status line")
+                return
             reply = whole_reply(data)
             if reply is not None and len(reply.body) <= exchange.max_reply:
                 self.exchange = None
@@ -246,10 +246,11 @@ class Connection(asyncio.Protocol):
                 data = data[end:]
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._origin.drop(self)
-            self.abort(UpstreamError("bad_reply", f"The provider's reply is not HTTP: {error}", sent=True))
-            return
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._complete:
+                self._spoilt(str(error))
+                return
+            self._keep = False  # the reply is whole; what came behind it is nobody's
         parts = self._parts
         if parts:
             self._parts = []
@@ -260,6 +261,10 @@ class Connection(asyncio.Protocol):
             self._finish()
         elif exchange.streamed:
             exchange.begin_stream()
+
+    def _spoilt(self, problem: str) -> None:
+        self._origin.drop(self)
+        self.abort(UpstreamError("bad_reply", f"The provider's reply is not HTTP: {problem}", sent=True))
 
     def eof_received(self) -> bool:
         """Let a reply that is delimited by the end of the connection end here."""
@@ -286,23 +291,39 @@ class Connection(asyncio.Protocol):
 
     # httptools' parser
 
+    def on_message_begin(self) -> None:
+        """Note a reply behind the reply: nobody asked for it, so the connection cannot be trusted any more."""
+        if self._complete:
+            self._keep = False
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect a header."""
-        self.exchange.headers.append((name.lower(), value))  # type: ignore[union-attr]
+        """Collect a header; a trailer comes too late to mean anything."""
+        self._head_size += len(name) + len(value) + 4
+        if self._head_size > LONGEST_HEAD:
+            raise ValueError("its head is too large")
+        if not self._complete and self.exchange.status == 0:  # type: ignore[union-attr]
+            self.exchange.headers.append((name.lower(), value))  # type: ignore[union-attr]
 
     def on_headers_complete(self) -> None:
         """Tell the exchange that its reply has begun."""
+        if self._complete:
+            return
         status = self._parser.get_status_code()
         if status < 200:  # 100 Continue and its like: the real head follows
             self.exchange.headers.clear()  # type: ignore[union-attr]
             return
         exchange = self.exchange
-        exchange.began(status, self._loop.time())  # type: ignore[union-attr]
-        self._between_chunks = exchange.header(b"transfer-encoding").lower() == b"chunked"  # type: ignore[union-attr]
+        assert exchange is not None
+        encodings = [value.strip().lower() for name, value in exchange.headers if name == b"transfer-encoding"]
+        if encodings not in ([], [b"chunked"]):
+            raise ValueError("its Transfer-Encoding is not understood")
+        exchange.began(status, self._loop.time())
+        self._between_chunks = bool(encodings)
 
     def on_body(self, body: bytes) -> None:
         """Collect a piece of the body."""
-        self._parts.append(body)
+        if not self._complete:
+            self._parts.append(body)
 
     def on_chunk_header(self) -> None:
         """Note that a chunk has begun."""
@@ -314,7 +335,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Note the end; it is acted on once the read is parsed."""
-        if self._parser.get_status_code() >= 200:
+        if self._parser.get_status_code() >= 200 and not self._complete:
             self._complete = True
             self._keep = self._parser.should_keep_alive()  # the parser forgets it with the message
 
@@ -330,36 +351,19 @@ class Connection(asyncio.Protocol):
 
 
 class Origin:
-    """One scheme, host and port (or Unix socket), with its connections."""
+    """One place that is called, with its connections."""
 
     def __init__(
-        self,
-        url: str,
-        loop: asyncio.AbstractEventLoop,
-        *,
-        connections: int = 512,
-        connect_timeout: float = 5.0,
-        context: ssl.SSLContext | None = None,
-        outbox: Outbox | None = None,
+        self, address: Address, loop: asyncio.AbstractEventLoop, *, connections: int = 512, outbox: Outbox | None = None
     ) -> None:
+        self.address = address
         self.outbox = outbox or Outbox(loop)
-        parts = urlsplit(url)
-        self._loop = loop
-        self.unix_path = url.removeprefix("unix:") if url.startswith("unix:") else ""
-        self.host = parts.hostname or ""
-        self.port = parts.port or (443 if parts.scheme == "https" else 80)
-        self.context = (context or ssl.create_default_context()) if parts.scheme == "https" else None
-        default_port = 443 if self.context else 80
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        self.authority = (
-            "localhost" if self.unix_path else name + (f":{self.port}" if self.port != default_port else "")
-        )
         self.connections = connections
-        self.connect_timeout = connect_timeout
+        self._loop = loop
         self._idle: deque[Connection] = deque()
         self._all: set[Connection] = set()
         self._opening = 0
-        self._queue: deque[Waiter[None]] = deque()
+        self._queue: deque[tuple[Waiter[None], float]] = deque()
 
     def now(self) -> float:
         """Return the loop's time, in seconds."""
@@ -381,41 +385,28 @@ class Origin:
             if len(self._all) + self._opening < self.connections:
                 return await self._open()
             if len(self._queue) >= self.connections * 4:
-                raise UpstreamError("queue_full", f"Too many calls wait for {self.authority}.", sent=False)
+                raise UpstreamError("queue_full", f"Too many calls wait for {self.address.authority}.", sent=False)
             turn: Waiter[None] = Waiter()
-            self._queue.append(turn)
+            self._queue.append((turn, self._loop.time() + QUEUE_SECONDS))
             await turn
 
     async def _open(self) -> Connection:
         self._opening += 1
         try:
-            connection = await self._loop.create_task(self._connect())
-        except TimeoutError:
-            raise UpstreamError(
-                "connect_timeout", f"No connection to {self.authority} in {self.connect_timeout:g} s.", sent=False
-            ) from None
-        except (OSError, ssl.SSLError) as error:
-            raise UpstreamError("connection", f"Cannot connect to {self.authority}: {error}", sent=False) from None
+            # A task of its own: timeouts and TLS handshakes are asyncio's, and need one.
+            connection = await self._loop.create_task(self.address.dial(self._loop, self._build))
+        except DialError as error:
+            raise UpstreamError(error.code, str(error), sent=False) from None
         finally:
             self._opening -= 1
         if connection.closed:
             self._next()
-            raise UpstreamError("connection", f"{self.authority} closed the connection at once.", sent=False)
+            raise UpstreamError("connection", f"{self.address.authority} closed the connection at once.", sent=False)
         self._all.add(connection)
         return connection
 
-    async def _connect(self) -> Connection:
-        def build() -> Connection:
-            return Connection(self, self._loop)
-
-        async with asyncio.timeout(self.connect_timeout):
-            if self.unix_path:
-                _, connection = await self._loop.create_unix_connection(build, self.unix_path)
-            else:
-                _, connection = await self._loop.create_connection(
-                    build, self.host, self.port, ssl=self.context, server_hostname=self.host if self.context else None
-                )
-        return connection
+    def _build(self) -> Connection:
+        return Connection(self, self._loop)
 
     def give_back(self, connection: Connection, now: float) -> None:
         """Keep a connection for the next exchange."""
@@ -433,10 +424,13 @@ class Origin:
 
     def _next(self) -> None:
         if self._queue and (self._idle or len(self._all) + self._opening < self.connections):
-            self._queue.popleft().settle(None)
+            self._queue.popleft()[0].settle(None)
 
     def sweep(self, now: float) -> None:
-        """End what has waited too long: exchanges past their deadline, connections nobody used."""
+        """End what has waited too long: calls for a connection, exchanges past their deadline, unused connections."""
+        while self._queue and self._queue[0][1] < now:
+            sentence = f"No connection to {self.address.authority} came free in {QUEUE_SECONDS:g} s."
+            self._queue.popleft()[0].fail(UpstreamError("queue_full", sentence, sent=False))
         for connection in list(self._all):
             exchange = connection.exchange
             if exchange is None:
@@ -446,7 +440,7 @@ class Origin:
             elif (now > exchange.deadline and not exchange.paused) or 0 < exchange.limit_at < now:
                 self.drop(connection)
                 code = "stalled" if exchange.streamed else "timeout"
-                connection.abort(UpstreamError(code, f"{self.authority} did not answer in time.", sent=True))
+                connection.abort(UpstreamError(code, f"{self.address.authority} did not answer in time.", sent=True))
 
     def close(self) -> None:
         """Close every connection; what is under way fails, and is booked as it stands."""

@@ -1,18 +1,20 @@
-"""One worker process: a loop, a listening socket shared by the system with its siblings, and a clean end."""
+"""One worker process: a loop, the socket that it inherited, and a clean end."""
 
 import asyncio
 import gc
+import resource
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from msgspec import Struct
 
 from penstock.gateway.booking import Booking
 from penstock.gateway.gateway import Gateway
-from penstock.gateway.outbox import Outbox
+from penstock.gateway.listening import BACKLOG, InboundTls
 from penstock.gateway.providers import Destination
-from penstock.gateway.server import Inbound, SeenHeads, ServerLimits
+from penstock.gateway.server import Crowd, Inbound, ServerLimits
 
 SWEEP_SECONDS = 0.25
 LAST_SECONDS = 3.0
@@ -22,25 +24,12 @@ LAST_SECONDS = 3.0
 class Door(Struct, frozen=True):
     """Where a worker listens, and how long it takes leave."""
 
-    host: str
-    port: int
+    listening: socket.socket
     limits: ServerLimits
+    tls: InboundTls | None
     drain_seconds: float
-
-
-def listening_socket(host: str, port: int, *, shared: bool = True) -> socket.socket:
-    """Open the port; `shared` lets the workers of one server listen side by side."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    opened = socket.socket(family, socket.SOCK_STREAM)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if shared and hasattr(socket, "SO_REUSEPORT"):
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    try:
-        opened.bind((host, port))
-    except OSError:
-        opened.close()
-        raise
-    return opened
+    ready: Path
+    """A file that is made when the door is open."""
 
 
 async def serve(
@@ -51,29 +40,34 @@ async def serve(
 ) -> None:
     """Serve until told to stop; then end what is under way, and write what is booked."""
     loop = asyncio.get_running_loop()
+    _open_many_files()
     gateway = build(loop)
-    connections: set[Inbound] = set()
-    seen = SeenHeads()
-    outbox = Outbox(loop)
+    crowd = Crowd(gateway.handle, loop, door.limits)
+    connections = crowd.connections
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = await loop.create_server(
-        lambda: Inbound(gateway.handle, connections, loop, limits=door.limits, seen=seen, outbox=outbox),
-        sock=listening_socket(door.host, door.port),
-        backlog=1024,
+    create = loop.create_unix_server if door.listening.family == socket.AF_UNIX else loop.create_server
+    context = door.tls.context() if door.tls else None
+    server = await create(
+        lambda: Inbound(crowd),
+        sock=door.listening,
+        backlog=BACKLOG,
+        ssl=context,
+        ssl_handshake_timeout=door.limits.request_timeout if context else None,
     )
     # What is loaded now stays: the collector need not look at it again, and rarely at what calls leave.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     sweeper = loop.create_task(_sweep(connections, destinations, booking))
+    door.ready.touch()
     await stop.wait()
     server.close()
     deadline = loop.time() + door.drain_seconds
     while connections and loop.time() < deadline:
         for inbound in list(connections):
-            inbound.close_when_idle()
+            inbound.take_leave(loop.time())
         await asyncio.sleep(0.02)
     while gateway.calls and loop.time() < deadline:
         await asyncio.sleep(0.02)
@@ -102,3 +96,9 @@ async def _sweep(connections: set[Inbound], destinations: Sequence[Destination],
         turns += 1
         if turns % 4 == 0:
             booking.sweep()
+
+
+def _open_many_files() -> None:
+    """Ask the system for as many connections as it allows: its usual limit is a thousand."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -36,6 +36,12 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     connect_timeout: float = 5.0
     connections: int = 512
     """Most connections at a time, for each worker."""
+    unix_socket: str = ""
+    """A Unix socket of this machine that is called in place of the host in `base_url`."""
+    proxy: str = ""
+    """`http://host:port` of an HTTP proxy, or `none`; by default what HTTPS_PROXY, HTTP_PROXY and NO_PROXY say."""
+    ca_file: str = ""
+    """PEM file with the authorities that sign this provider's certificate; by default the system's."""
 
     @property
     def billed_as(self) -> str:

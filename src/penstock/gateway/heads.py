@@ -1,0 +1,188 @@
+"""The head of a request: read strictly, and read once for all requests that begin with the same bytes."""
+
+import re
+
+import httptools
+
+from penstock.metering.attribution import Attribution
+
+REQUEST_LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) ([!\"$-~]+) (HTTP/1\.[01])\r\n")
+HTTP_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [^ \r\n]+ HTTP/[0-9.]+\r\n")
+ABSOLUTE = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
+"""A target as it is sent to a proxy; the part before the path says nothing that `Host` does not."""
+
+
+class BadRequestError(Exception):
+    """What came is not one clear request. `status` and `code` are the answer, the message says what is wrong."""
+
+    def __init__(self, status: int, sentence: str, code: str = "bad_http") -> None:
+        self.status, self.code = status, code
+        super().__init__(sentence)
+
+
+class Head:
+    """The head of a request: one object for every request of a worker that begins with the same bytes."""
+
+    __slots__ = (
+        "attribution", "expects", "forwarded", "headers", "keep_alive", "length", "method", "path", "target", "version",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.method = ""
+        self.target = b""
+        """Path and query, as they came."""
+        self.path = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        """Names in lower case, in the order in which they came."""
+        self.length: int | None = 0
+        """Bytes of the body; None: it comes in chunks. It differs between requests with this head."""
+        self.expects = False
+        """The client waits for a word before it sends the body."""
+        self.keep_alive = True
+        self.version = "1.1"
+        self.attribution: Attribution | None = None
+        """Who pays, as far as the headers say it: worked out once."""
+        self.forwarded: dict[str, bytes] = {}
+        """The head as it goes to a target, up to the length of the body; by the target's key."""
+
+
+class _Fields:
+    """What llhttp finds in a head."""
+
+    __slots__ = ("headers",)
+
+    def __init__(self) -> None:
+        self.headers: list[tuple[bytes, bytes]] = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a field."""
+        self.headers.append((name.lower(), value))
+
+
+def read_head(data: bytes) -> Head:
+    """Read a whole head, empty line and all.
+
+    It must be valid for llhttp and must leave no doubt about where its body ends: one `Host`, one way of framing,
+    no encoding but `chunked`. Raises BadRequestError.
+    """
+    line = REQUEST_LINE.match(data)
+    if line is None:
+        raise _bad_line(data)
+    fields = _Fields()
+    parser = httptools.HttpRequestParser(fields)
+    upgrading = False
+    try:
+        parser.feed_data(data)
+    except httptools.HttpParserUpgrade:
+        upgrading = True
+    except httptools.HttpParserError:
+        raise BadRequestError(400, "This is not a valid HTTP/1.1 request.") from None
+    head = Head()
+    head.method = line[1].decode("ascii")
+    absolute = ABSOLUTE.match(line[2])
+    head.target = (line[2][absolute.end() :] or b"/") if absolute else line[2]
+    head.path = head.target.partition(b"?")[0]
+    head.version = line[3][5:].decode("ascii")
+    head.keep_alive = head.version == "1.1" and parser.should_keep_alive()
+    head.headers = fields.headers
+    _frame(head)
+    offered = b"".join(_all(head, b"upgrade")).strip().lower()
+    if offered == b"h2c":  # an offer that RFC 9110 lets us ignore
+        head.keep_alive = head.version == "1.1" and b"close" not in b",".join(_all(head, b"connection")).lower()
+    elif upgrading or offered:
+        raise BadRequestError(400, "This is an HTTP/1.1 API; it does not upgrade connections.")
+    return head
+
+
+def _bad_line(data: bytes) -> BadRequestError:
+    """Say what is wrong with a first line."""
+    if data[:2] == b"\x16\x03":
+        return BadRequestError(400, "This port speaks plain HTTP; call it by http://, or set [server.tls].")
+    if HTTP_LINE.match(data) is None:
+        return BadRequestError(400, "This does not begin with a valid HTTP/1.1 request line.")
+    if not data.partition(b"\r\n")[0].endswith((b" HTTP/1.1", b" HTTP/1.0")):
+        return BadRequestError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+    if data.partition(b" ")[0] not in b"GET HEAD POST PUT PATCH DELETE OPTIONS".split():
+        return BadRequestError(501, "This method is not known here.")
+    return BadRequestError(400, "The target of the request has characters that do not belong there.")
+
+
+def _all(head: Head, name: bytes) -> list[bytes]:
+    return [value for key, value in head.headers if key == name]
+
+
+def _frame(head: Head) -> None:
+    """Find out how long the body is; refuse what another parser might understand in another way."""
+    hosts = len(_all(head, b"host"))
+    if hosts > 1 or (hosts == 0 and head.version == "1.1"):
+        raise BadRequestError(400, "A request needs exactly one Host header.")
+    encodings, lengths = _all(head, b"transfer-encoding"), _all(head, b"content-length")
+    if encodings:
+        if head.version == "1.0" or lengths:
+            raise BadRequestError(400, "The request says in two ways how long its body is.")
+        if len(encodings) > 1 or encodings[0].strip().lower() != b"chunked":
+            raise BadRequestError(501, "No Transfer-Encoding but `chunked` is understood here.")
+        head.length = None
+    elif lengths:
+        stated = lengths[0].strip()
+        if len(lengths) > 1 or not stated.isdigit() or len(stated) > 18:
+            raise BadRequestError(400, "The Content-Length is not one whole number.")
+        head.length = int(stated)
+    for expected in _all(head, b"expect"):
+        if expected.strip().lower() != b"100-continue":
+            raise BadRequestError(417, "Nothing but `100-continue` can be expected here.")
+        head.expects = head.version == "1.1" and head.length != 0
+
+
+def may_begin(data: bytes) -> bool:
+    """Tell whether `data` can still become a head: what never can should not be waited for."""
+    first, end, _ = data.partition(b"\n")
+    if end and REQUEST_LINE.match(first + end) is None:
+        return False
+    return data[:1].isalpha() and data.count(b"\n") == data.count(b"\r\n")
+
+
+class SeenHeads:
+    """Heads that have been read, by their bytes without the length of the body.
+
+    Clients send the same head with each request, but for the length. A head that is the same to the byte means the
+    same, so it need not be read again.
+    """
+
+    __slots__ = ("_heads",)
+    MOST = 4096
+    LONGEST = 8192
+    """Bytes: a head of this size may be remembered."""
+
+    def __init__(self) -> None:
+        self._heads: dict[tuple[bytes, bytes], Head] = {}
+
+    def find(self, data: bytes) -> tuple[Head, int, int] | None:
+        """Return the head that `data` begins with, if it was seen; where its body begins; and how long that is."""
+        end = data.find(b"\r\n\r\n", 0, self.LONGEST)
+        if end < 0:
+            return None
+        start = data.find(b"ontent-length: ", 0, end)
+        if start < 0:
+            start = data.find(b"ontent-Length: ", 0, end)
+            if start < 0:
+                return None
+        stop = data.find(b"\r\n", start, end + 2)
+        digits = data[start + 15 : stop]
+        if not digits.isdigit() or len(digits) > 10:
+            return None
+        head = self._heads.get((data[:start], data[stop:end]))
+        return None if head is None else (head, end + 4, int(digits))
+
+    def add(self, data: bytes, head: Head) -> None:
+        """Remember `head`, which was read from `data`."""
+        end = len(data) - 4
+        start = max(data.find(b"ontent-length: "), data.find(b"ontent-Length: "))
+        # The length must be a header of its own, not a part of another, and the only thing that says how much comes.
+        own = data[start - 3 : start].lower() == b"\r\nc" and data.lower().count(b"content-length") == 1
+        if start < 0 or end > self.LONGEST or not own or head.length is None or head.expects:
+            return
+        if len(self._heads) >= self.MOST:
+            self._heads.clear()
+        stop = data.find(b"\r\n", start)
+        self._heads[data[:start], data[stop:end]] = head

@@ -1,0 +1,131 @@
+"""Where the door is: sockets that the parent opens and every worker inherits.
+
+They stay open while workers come and go, so a client that calls meanwhile waits in the queue and is not turned away.
+"""
+
+import contextlib
+import socket
+import ssl
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from penstock.errors import InputError
+
+BACKLOG = 1024
+
+
+class InboundTls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is shown to clients that connect by TLS."""
+
+    certificate: str
+    """PEM file: the certificate, and those between it and its authority."""
+    key: str = ""
+    """PEM file with its private key; by default it is in the same file."""
+    client_ca: str = ""
+    """PEM file: only clients with a certificate of these authorities are served."""
+
+    def context(self) -> ssl.SSLContext:
+        """Load the files. Raises InputError, which names the one that cannot be used."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.set_alpn_protocols(["http/1.1"])
+        for name in filter(None, (self.certificate, self.key, self.client_ca)):
+            try:
+                Path(name).read_bytes()
+            except OSError as error:
+                raise InputError(f"[server.tls]: {name} cannot be read: {error.strerror}.") from None
+        try:
+            context.load_cert_chain(self.certificate, self.key or None, _no_password)
+        except (ssl.SSLError, ValueError) as error:
+            files = f"{self.certificate} and {self.key}" if self.key else self.certificate
+            raise InputError(f"[server.tls]: {files} cannot be used: {_problem(error)}.") from None
+        if self.client_ca:
+            try:
+                context.load_verify_locations(self.client_ca)
+            except ssl.SSLError:
+                raise InputError(f"[server.tls]: {self.client_ca} holds no certificate.") from None
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+
+def _no_password() -> str:
+    raise ValueError("the private key has a password; store it without one, readable by this user alone")
+
+
+def _problem(error: Exception) -> str:
+    reason = getattr(error, "reason", None)
+    if reason == "KEY_VALUES_MISMATCH":
+        return "the private key is not the certificate's"
+    return str(error) if reason is None else "there is no certificate with its private key in PEM form"
+
+
+def open_sockets(
+    host: str, port: int, unix_socket: str, *, count: int, beside: Sequence[socket.socket] = ()
+) -> list[socket.socket]:
+    """Open one socket for each worker: of one TCP port, shared out by the system, or the same Unix socket for all.
+
+    `beside` are some of them that are open already. Raises InputError where the place is taken or cannot be had.
+    """
+    if unix_socket:
+        return [beside[0] if beside else _open_unix(unix_socket)] * count
+    if not beside:
+        _open_tcp(host, port, shared=False).close()  # another server here would silently get half of the calls
+    return [*beside, *(_open_tcp(host, port, shared=True) for _ in range(count - len(beside)))]
+
+
+def _open_tcp(host: str, port: int, *, shared: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        opened.bind((host, port))
+        if shared:
+            opened.listen(BACKLOG)
+    except OSError as error:
+        opened.close()
+        raise InputError(
+            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with --port, or stop what is using it."
+        ) from None
+    return opened
+
+
+def _open_unix(name: str) -> socket.socket:
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _is_left_over(name):
+            Path(name).unlink()
+        opened.bind(name)
+        opened.listen(BACKLOG)
+    except OSError as error:
+        opened.close()
+        reason = error.strerror or str(error)
+        raise InputError(f"Cannot listen on the Unix socket {name}: {reason}.") from None
+    return opened
+
+
+def _is_left_over(name: str) -> bool:
+    """Tell whether a server that was killed left its socket behind: one that nobody answers any more."""
+    try:
+        if not stat.S_ISSOCK(Path(name).stat().st_mode):
+            return False
+    except FileNotFoundError:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(name)
+        except ConnectionRefusedError:
+            return True
+    return False
+
+
+def close_sockets(sockets: Sequence[socket.socket], unix_socket: str) -> None:
+    """Close what `open_sockets` opened."""
+    for one in sockets:
+        one.close()
+    if unix_socket:
+        with contextlib.suppress(OSError):
+            Path(unix_socket).unlink()
