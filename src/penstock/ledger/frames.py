@@ -5,12 +5,13 @@ The checksum covers the body and is seeded with the sequence number, so that a f
 """
 
 import struct
-import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
+from zlib import crc32
 
 MARK = b"\xa5PEN"
 FRAME = struct.Struct("<4sIIQ")
+pack = FRAME.pack
 LARGEST = 1 << 24
 """No event is this large: a length beyond it is damage, not data."""
 
@@ -33,11 +34,11 @@ class Damage(NamedTuple):
 
 def frame_of(sequence: int, body: bytes) -> bytes:
     """Wrap one body."""
-    return FRAME.pack(MARK, len(body), zlib.crc32(body, _seed(sequence)), sequence) + body
+    return pack(MARK, len(body), crc32(body, _seed(sequence)), sequence) + body
 
 
 def _seed(sequence: int) -> int:
-    return (sequence ^ (sequence >> 32)) & 0xFFFFFFFF
+    return sequence if sequence <= 0xFFFFFFFF else (sequence ^ (sequence >> 32)) & 0xFFFFFFFF
 
 
 def frame_at(data: bytes, offset: int) -> Frame | None:
@@ -50,7 +51,7 @@ def frame_at(data: bytes, offset: int) -> Frame | None:
     if mark != MARK or length > LARGEST or end > len(data):
         return None
     body = data[begin:end]
-    return Frame(sequence, body, end) if zlib.crc32(body, _seed(sequence)) == checksum else None
+    return Frame(sequence, body, end) if crc32(body, _seed(sequence)) == checksum else None
 
 
 def read_frames(data: bytes, offset: int = 0) -> Iterator[Frame | Damage]:
