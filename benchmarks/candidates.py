@@ -35,8 +35,8 @@ class Candidate(ABC):
     processes: Processes
 
     def headers(self) -> dict[str, str]:
-        """Return what a client sends besides the usual."""
-        return {"authorization": "Bearer sk-bench"}
+        """Return what a client sends besides the usual: the same to all, and here who is to pay."""
+        return {"authorization": "Bearer sk-bench", "x-penstock-team": "search", "x-penstock-feature": "answers"}
 
     @abstractmethod
     def start(self, upstream: Upstream, folder: Path) -> None:
@@ -132,10 +132,14 @@ class Nginx(Candidate):
         self.processes.wait_for(self.port, "/healthz", seconds=10)
 
 
+POLICIES = {"unpriced": '[prices]\nunpriced = "refuse"\n'}
+"""Every policy there is, and what switches it on. The names are those of the modules in `penstock.policies`."""
+
 PENSTOCK_CONFIGURATION = """\
 [ledger]
 fsync = "{fsync}"
 
+{policies}
 [[providers]]
 name = "bench"
 kind = "openai"
@@ -182,7 +186,7 @@ class Penstock(Candidate):
         self.file.write_text(
             PENSTOCK_CONFIGURATION.format(
                 fsync=self._fsync, upstream=upstream.port, key=KEY_VARIABLE, model=MODEL,
-                input=INPUT_PRICE, cached=CACHED_PRICE, output=OUTPUT_PRICE,
+                input=INPUT_PRICE, cached=CACHED_PRICE, output=OUTPUT_PRICE, policies="\n".join(POLICIES.values()),
             )
         )  # fmt: skip
         self.processes = Processes(
@@ -203,7 +207,8 @@ def usual() -> list[Candidate]:
             "penstock-relay", "Penstock's engine alone: an unmetered path, relayed as it is",
             fsync="interval", path="/v1/files", booked=False,
         ),
-        Penstock("penstock", "Penstock: metering, exact prices, ledger with fsync = interval", fsync="interval"),
+        Penstock("penstock", "Penstock: metering, exact prices, every policy, ledger with fsync = interval",
+                 fsync="interval"),
         Penstock("penstock-always", "the same with fsync = always: a reply ends when its event is on the disk",
                  fsync="always"),
     ]  # fmt: skip
