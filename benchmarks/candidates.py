@@ -168,8 +168,13 @@ def _role(command: str) -> str:
 class Penstock(Candidate):
     """The gateway as a newcomer starts it: one worker, the control process, the supervisor."""
 
-    def __init__(self, name: str, title: str, *, fsync: str, path: str = "", booked: bool = True) -> None:
-        self.name, self.title, self._fsync, self.booked = name, title, fsync, booked
+    patience = 60.0
+    """Seconds until it must be ready. `under` is a program that runs it and looks on."""
+
+    def __init__(
+        self, name: str, title: str, *, fsync: str, path: str = "", booked: bool = True, under: tuple[str, ...] = ()
+    ) -> None:
+        self.name, self.title, self._fsync, self.booked, self._under = name, title, fsync, booked, under
         self.path = path or Candidate.path
         self.program = Path(sys.executable).with_name("penstock")
         if not self.program.exists():
@@ -190,12 +195,12 @@ class Penstock(Candidate):
             )
         )  # fmt: skip
         self.processes = Processes(
-            [str(self.program), "serve", "--config", str(self.file), "--port", str(self.port), "--workers", "1",
-             "--data", str(self.data)],
+            [*self._under, str(self.program), "serve", "--config", str(self.file), "--port", str(self.port),
+             "--workers", "1", "--data", str(self.data)],
             folder / "penstock.log", {KEY_VARIABLE: "sk-upstream"}, _role,
         )  # fmt: skip
         self.processes.start()
-        self.processes.wait_for(self.port, "/readyz")
+        self.processes.wait_for(self.port, "/readyz", seconds=self.patience)
 
 
 def usual() -> list[Candidate]:
