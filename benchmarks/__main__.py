@@ -45,7 +45,7 @@ def bench(
     ] = (),
     rounds: Annotated[int | None, Parameter(help="Rounds; by default 5 (quick: 1).")] = None,
     seconds: Annotated[float | None, Parameter(help="Seconds a turn; by default 1.5 (quick: 0.6).")] = None,
-    minutes: Annotated[float, Parameter(help="No round is begun that would last beyond that.")] = 14.0,
+    minutes: Annotated[float, Parameter(help="No round is begun that would last beyond that.")] = 12.0,
     python: Annotated[bool, Parameter(help="Use the upstream and load client in Python.", negative="")] = False,
     json_file: Annotated[
         Path | None, Parameter(name="--json", help="Write everything that was measured there, right or wrong.")

@@ -155,8 +155,9 @@ def render(
         "# Results",
         (
             f"{machine['date']}, on {machine['processor']}, load average before {machine['load average before']}. "
-            f"Made by `{settings['command']}`: {run.rounds} rounds of {settings['seconds']:g} s for each candidate and "
-            "workload, taken in turns (details in fewer rounds); medians over the rounds, ratios within each round. "
+            f"Made by `{settings['command']}`: {run.rounds} round{'s' * (run.rounds != 1)} of {settings['seconds']:g} s"
+            " for each candidate and workload, taken in turns (details in fewer rounds); "
+            "medians over the rounds, ratios within each round. "
             f"Every one of {sum(row.done for row in rows):,} replies was compared with what the upstream sent."
         ),
         _headline(rows, candidates),

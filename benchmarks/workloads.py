@@ -40,7 +40,7 @@ BURST = Workload(
 )  # fmt: skip
 LOW = Workload(
     name="low", title="low rate: 10 requests a second, the upstream answers after 2 ms",
-    connections=8, rate=10, answer_us=2000, share=3.4, rounds=4, slow_rounds=3,
+    connections=8, rate=10, answer_us=2000, share=2.7, rounds=4, slow_rounds=3,
 )  # fmt: skip
 HIGH = Workload(
     name="high", title="high rate: 1000 requests a second, the upstream answers after 2 ms",
@@ -48,7 +48,7 @@ HIGH = Workload(
 )  # fmt: skip
 PACED = Workload(
     name="stream", title="streams at a model's pace: 40 at once, 100 chunks 10 ms apart",
-    stream=True, pace_us=10_000, connections=40, by_chunk=True, rounds=3, slow_rounds=1,
+    stream=True, pace_us=10_000, connections=40, by_chunk=True, rounds=3,
 )  # fmt: skip
 CHUNKS = Workload(
     name="chunks", title="streams at saturation: 8 at once, each of 100 chunks a write of its own",
@@ -61,7 +61,7 @@ HIDDEN = Workload(
 PROMPTS = tuple(
     replace(
         JSON, name=f"prompt-{label}", title=f"plain answers, prompts of {label}", prompt_bytes=size, connections=8,
-        share=0.7, rounds=2, slow_rounds=1 if size <= 100_000 else 0,
+        share=0.5, rounds=2, slow_rounds=1 if size <= 100_000 else 0,
     )
     for label, size in (("1KB", 700), ("10KB", 10_000), ("100KB", 100_000), ("1MB", 1_000_000))
 )  # fmt: skip
