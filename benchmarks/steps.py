@@ -23,13 +23,13 @@ from benchmarks.candidates import CACHED_PRICE, INPUT_PRICE, OUTPUT_PRICE, Candi
 from benchmarks.replies import MODEL, REPLIES, STREAM_CHUNKS, request_body
 from benchmarks.results import grid, number
 from benchmarks.wire.ends import http_request
+from penstock.gateway.heads import SeenHeads, read_head
 from penstock.gateway.providers import Destination
-from penstock.gateway.server import Head, SeenHeads
-from penstock.gateway.shortcuts import whole_chunks, whole_reply
+from penstock.gateway.shortcuts import whole_reply
 from penstock.ledger.log import LogWriter
 from penstock.metering.attribution import attribute
 from penstock.metering.event import UsageEvent, new_id
-from penstock.metering.meter import Attempt, Served, meter
+from penstock.metering.meter import Attempt, Meter, Served
 from penstock.metering.readers import read_body, stream_reader
 from penstock.metering.request import RequestHead, read_request
 from penstock.policies.deployments import Provider
@@ -55,14 +55,7 @@ class Step:
     """Tidies up behind each reading, uncounted."""
 
 
-class Listener:
-    """What a parser of HTTP calls back, and the least that any gateway does there."""
-
-    def __init__(self) -> None:
-        self.headers: list[tuple[bytes, bytes]] = []
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def prices() -> Catalog:
@@ -89,19 +82,20 @@ def steps() -> Iterator[tuple[list[Step], list[Step]]]:
     reading, who = read_body("openai.chat", reply.plain), attribute({"x-penstock-team": "search"}, _head(body))
     served = Served("openai", "bench", MODEL, False, "global", "")
     attempt = Attempt(new_id(), 1, "call", now, now, "chat", MODEL, "ok", 200, "", False, 900, 800, "bench#1")
-    event = meter(catalog, served, attempt, reading, who)
+    meter = Meter(catalog)
+    event = meter.event(served, attempt, reading, who)
     model, version = catalog.identify("openai", MODEL)
     key = PriceKey(
         provider="openai", model=model, version=version, deployment_type="global", region="", mode="standard"
     )
-    head = Head()
-    listener = Listener()
-    httptools.HttpRequestParser(listener).feed_data(sent)
-    head.headers = listener.headers
+    first = sent[: sent.find(b"\r\n\r\n") + 4]
+    head = read_head(first)
     seen = SeenHeads()
-    seen.add(sent, head)
+    seen.add(first, head)
+    known = seen.find(sent)
+    assert known is not None
     loop = asyncio.new_event_loop()
-    destination = Destination(Provider(name="bench"), "http://127.0.0.1:1/v1", loop, {})
+    destination = Destination(Provider(name="bench", base_url="http://127.0.0.1:1/v1"), loop, {})
     framed = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in reply.asked)
     streamed = b"".join(reply.asked)
 
@@ -118,8 +112,8 @@ def steps() -> Iterator[tuple[list[Step], list[Step]]]:
         try:
             yield (
                 [
-                    Step("parse the client's request with llhttp", lambda: _parse(sent)),
-                    Step("find the head of a client that is known", lambda: seen.find(sent)),
+                    Step("read the head of a client", lambda: read_head(first)),
+                    Step("find the head of a client that is known", lambda: known.whole(sent, len(sent))),
                     Step("read the request's body", lambda: read_request("openai.chat", body)),
                     Step("say who pays, from headers and body", lambda: attribute(dict(head.headers), _head(body))),
                     Step("make an id", new_id),
@@ -130,12 +124,12 @@ def steps() -> Iterator[tuple[list[Step], list[Step]]]:
                     Step("read the provider's reply: HTTP", lambda: whole_reply(answer)),
                     Step("read the provider's reply: usage", lambda: read_body("openai.chat", reply.plain)),
                     Step("price the usage", lambda: catalog.price(key, reading.usage, now)),
-                    Step("meter: price, make the event", lambda: meter(catalog, served, attempt, reading, who)),
+                    Step("meter: price, make the event", lambda: meter.event(served, attempt, reading, who)),
                     Step("encode the event into the log's buffer", lambda: writer.append(event), after=writer.write),
                     Step("bring 256 events to the system", lambda: _write(writer, event), units=256),
                 ],
                 [
-                    Step("cut a read into HTTP chunks", lambda: whole_chunks(framed), units=STREAM_CHUNKS),
+                    Step("take a read out of its HTTP chunks", lambda: _chunks(framed), units=STREAM_CHUNKS),
                     Step("keep and read a stream: all in one read", lambda: read_stream(1), units=STREAM_CHUNKS),
                     Step("keep and read a stream: a chunk a read", lambda: read_stream(100), units=STREAM_CHUNKS),
                 ],
@@ -149,10 +143,18 @@ def _head(body: bytes) -> RequestHead:
     return read_request("openai.chat", body)
 
 
-def _parse(data: bytes) -> Listener:
-    listener = Listener()
-    httptools.HttpRequestParser(listener).feed_data(data)
-    return listener
+class Pieces:
+    """A connection to a provider, as far as chunks go."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.on_body = self.pieces.append
+
+
+def _chunks(framed: bytes) -> bytes:
+    taken = Pieces()
+    httptools.HttpResponseParser(taken).feed_data(CHUNKED + framed)
+    return b"".join(taken.pieces)
 
 
 def _write(writer: LogWriter, event: UsageEvent) -> None:

@@ -11,7 +11,8 @@ from penstock.gateway.server import Crowd, ServerLimits
 
 SCRAPS = [
     b"POST /a HTTP/1.1\r\n", b"GET /b?c=d HTTP/1.1\r\n", b"HEAD / HTTP/1.1\r\n", b"POST /a HTTP/1.0\r\n",
-    b"Host: h\r\n",    b"Content-Length: 3\r\n", b"content-length:3\r\n", b"Content-Length: 0\r\n", b"Content-Length: 10\r\n",
+    b"Host: h\r\n", b"Content-Length: 3\r\n", b"content-length:3\r\n", b"Content-Length: 0\r\n",
+    b"Content-Length: 10\r\n",
     b"Transfer-Encoding: chunked\r\n", b"transfer-encoding:chunked \r\n", b"Transfer-Encoding: gzip, chunked\r\n",
     b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Expect: 100-continue\r\n", b"Upgrade: h2c\r\n",
     b"Connection: Upgrade\r\n", b"X: y\r\n", b"X: Content-Length: 3\r\n", b"Content-Length", b": 3\r\n", b"\r\n",
