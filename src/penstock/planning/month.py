@@ -16,6 +16,7 @@ from penstock.planning.quantity import (
     Growth,
     Horizon,
     Inputs,
+    Rate,
     Ratio,
     Share,
     Tokens,
@@ -68,8 +69,8 @@ class ModelMonth:
     """The same workload on another model."""
 
     model: str
-    input_per_million: Dollars
-    output_per_million: Dollars
+    input_per_million: Rate
+    output_per_million: Rate
     per_request: Dollars
     monthly_cost: Dollars
     index: Ratio

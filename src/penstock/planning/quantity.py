@@ -21,6 +21,8 @@ _ZERO, _ONE = Decimal(0), Decimal(1)
 Dollars = Annotated[Decimal, Unit("$", _ZERO)]
 Balance = Annotated[Decimal, Unit("$")]
 """Dollars that may be negative: a saving that is a loss."""
+Rate = Annotated[Decimal, Unit("rate", _ZERO)]
+"""Dollars for one unit, as the price list has them: never rounded to cents."""
 Share = Annotated[Decimal, Unit("%", _ZERO, _ONE)]
 """A part of a whole: 0.25 or 25%."""
 Growth = Annotated[Decimal, Unit("%", Decimal(-1))]
@@ -129,6 +131,11 @@ def percent(share: Decimal) -> str:
     """Write a share for people, with as many decimals as it needs up to two: `94 %`, `62.5 %`."""
     text = f"{(share * 100).quantize(Decimal('0.01'), rounding=ROUND_HALF_UP):,f}".rstrip("0").rstrip(".")
     return f"{text} %"
+
+
+def price_of(rate: Decimal) -> str:
+    """Write a price of a list for people: every decimal that it has, cents at least."""
+    return f"${exact(rate):,f}"
 
 
 def money(amount: Decimal) -> str:
