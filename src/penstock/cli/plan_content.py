@@ -32,8 +32,8 @@ def _text(name: str, text: str, model: str) -> Piece:
 def _file(path: Path, model: str, detail: str) -> Piece:
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from error
     if not data:
         raise InputError(f"{path}: the file is empty")
     if size := size_of(data):

@@ -7,7 +7,17 @@ from typing import Any
 from rich.markup import escape
 
 from penstock.cli.options import Common, console, plain, print_json, table
-from penstock.cli.plan_command import Calculator, PlanOptions, build, fields_of, inputs_of, prices_for, read_plan, run
+from penstock.cli.plan_command import (
+    Calculator,
+    Drawn,
+    PlanOptions,
+    build,
+    fields_of,
+    inputs_of,
+    prices_for,
+    read_plan,
+    run,
+)
 from penstock.cli.plan_show import title
 from penstock.errors import InputError
 from penstock.planning.quantity import percent, ratio
@@ -44,7 +54,8 @@ def _result(
     calculator = calculators[name]
     inputs = build(calculator.inputs, inputs_of(document), path, frozenset())
     extras = calculator.extras() if calculator.extras else None
-    answer = run(calculator, inputs, prices_for(document, options, common), extras, common)
+    found = run(calculator, inputs, prices_for(document, options, common), extras, common)
+    answer = found.answer if isinstance(found, Drawn) else found
     figures = {field: value for field, value in fields_of(answer).items() if field not in LEFT_OUT}
     return {"calculator": name, "inputs": dict(_flat("", inputs)), "figures": dict(_flat("", figures))}
 
