@@ -90,3 +90,15 @@ def test_without_growth_the_simulation_of_fixed_iterations_is_the_formula(tokens
     plan = agents(Agents(agents=(agent,), compare_model="m", runs=3), PRICES)
     assert plan.p50 == plan.mean
     assert abs(plan.mean - plan.per_interaction) <= D("0.000001")
+
+
+def test_where_iterations_vary_a_month_costs_what_the_average_run_does():
+    varying = dataclasses.replace(LOOP, iterations_p95=3 * LOOP.iterations)
+    plan = agents(Agents(agents=(varying,), compare_model="m", runs=2000), PRICES)
+    assert plan.mean > plan.per_interaction  # the tail is paid as well
+    assert f"a month cost ${plan.simulated_per_month:,}" in plan.answer
+
+
+def test_a_model_that_writes_no_text_is_named_where_it_was_chosen():
+    with pytest.raises(PlanError, match=r"compare_model: azure/text-embedding-3-small.* has no rate for output"):
+        agents(Agents(compare_model="text-embedding-3-small", runs=1), azure())

@@ -146,6 +146,8 @@ def _same_way(
             for option in _provisioned(inputs, prices, capacity, None)
             if option.deployment.startswith(f"{kind} PTU") and option.commitment == best.commitment
         ]
+        if not costs:
+            raise PlanError("requests_per_day", "no requests: there is nothing to size")
         return costs[0] or Decimal(0)
     key = next((where, mode) for where, name in TYPES for mode in MODES if best.deployment == f"{name} {mode}")
     return _monthly(inputs, rows[key]) or Decimal(0)

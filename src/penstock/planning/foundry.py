@@ -23,6 +23,7 @@ from penstock.planning.quantity import (
     Tokens,
     cents,
     money,
+    quotient,
     ratio,
 )
 from penstock.planning.sensitivity import sensitivity
@@ -115,7 +116,8 @@ class FoundryPlan(Answer):
     direct_cost: Dollars
     """The same traffic straight to Azure OpenAI: tokens alone."""
     difference: Balance
-    difference_share: Growth
+    difference_share: Growth | None
+    """Of the tokens alone; empty: there are none."""
     sampled_evaluation_saves: Dollars
     shutdown_saves: Dollars
     """Against development machines that run day and night."""
@@ -133,7 +135,7 @@ class FoundryPlan(Answer):
 def foundry(inputs: Foundry, prices: Prices) -> FoundryPlan:
     """Add the layers up, and price a month at the cap."""
     row = _row(inputs, prices)
-    judge = prices.row(inputs.evaluation_model, field="evaluation_model")
+    judge = prices.row(inputs.evaluation_model, field="evaluation_model", unit="output")
     tokens, flow, evaluation = _traffic(inputs, row), _flow(inputs, row), _evaluation(inputs, judge)
     compute = inputs.compute_instances * inputs.compute_hours * inputs.compute_price
     parts = (
@@ -155,7 +157,7 @@ def foundry(inputs: Foundry, prices: Prices) -> FoundryPlan:
         foundry_cost=cents(total),
         direct_cost=cents(tokens),
         difference=cents(total - tokens),
-        difference_share=ratio(total - tokens, tokens),
+        difference_share=quotient(total - tokens, tokens),
         sampled_evaluation_saves=cents(evaluation * (1 - inputs.sampled_share)),
         shutdown_saves=cents(_never_off(inputs) - compute),
         cap_tokens_per_month=cap,

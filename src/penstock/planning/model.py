@@ -14,8 +14,8 @@ from penstock.planning.quantity import (
     Count,
     Days,
     Dollars,
-    Growth,
     Inputs,
+    Saved,
     Tokens,
     cents,
     money,
@@ -151,7 +151,7 @@ class ModelChoice(Answer):
     monthly_cost: Dollars
     saving: Balance
     """Dollars a month against the baseline."""
-    saving_share: Growth
+    saving_share: Saved
     guide_recommends: str
     path: tuple[str, ...]
     """The answers that led here."""

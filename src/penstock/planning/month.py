@@ -2,6 +2,8 @@
 
 import dataclasses
 from decimal import Decimal
+from itertools import accumulate, repeat
+from operator import mul
 
 from penstock.planning.answer import Answer, Correction
 from penstock.planning.models import reasons
@@ -18,6 +20,7 @@ from penstock.planning.quantity import (
     Inputs,
     Rate,
     Ratio,
+    Saved,
     Share,
     Tokens,
     cents,
@@ -106,7 +109,7 @@ class MonthPlan(Answer):
     """Cost relative to the baseline's."""
     baseline_saving: Balance
     """Dollars a month less than the baseline costs."""
-    baseline_saving_share: Growth
+    baseline_saving_share: Saved
     horizon_cost: Dollars
     """Dollars over the months ahead, growth included."""
     models: tuple[ModelMonth, ...]
@@ -225,7 +228,7 @@ def _retired(prices: Prices, model: str) -> str:
 
 
 def _ahead(inputs: Month, cost: Decimal) -> list[GrownMonth]:
-    factors = [(1 + inputs.growth) ** step for step in range(inputs.months)]
+    factors = list(accumulate(repeat(1 + inputs.growth, inputs.months - 1), mul, initial=Decimal(1)))
     return [
         GrownMonth(
             month=step + 1, requests_per_day=ratio(inputs.requests_per_day * factor, 1), cost=cents(cost * factor)

@@ -18,6 +18,7 @@ from penstock.planning.quantity import (
     Dollars,
     Growth,
     Inputs,
+    Saved,
     Share,
     Tokens,
     ceil_to,
@@ -84,7 +85,7 @@ class TermPlan:
     best_bill: Dollars
     saving: Balance
     """Dollars a month less than paying by token alone."""
-    saving_share: Growth
+    saving_share: Saved
     use: Share
     """Mean use of the best number of PTUs."""
     spilled: Share
@@ -178,6 +179,8 @@ def demand_of(inputs: Ptu, prices: Prices, capacity: Capacity, series: Sequence[
     if not inputs.requests_per_minute * (inputs.input_tokens + inputs.output_tokens) * inputs.average_load:
         raise PlanError("requests_per_minute", "no demand: give the busiest minute's requests and tokens, or a series")
     peak = mix.load(inputs.input_tokens, inputs.output_tokens, inputs.requests_per_minute)
+    if not peak.ptus:
+        raise PlanError("cached_share", "what the prompt cache serves takes no PTU: nothing is left to size")
     busy = dataclasses.replace(peak, minutes=inputs.average_load)
     idle = Load(Decimal(0), Decimal(0), 1 - inputs.average_load)
     return (busy, idle) if idle.minutes else (busy,)

@@ -27,6 +27,8 @@ Share = Annotated[Decimal, Unit("%", _ZERO, _ONE)]
 """A part of a whole: 0.25 or 25%."""
 Growth = Annotated[Decimal, Unit("%", Decimal(-1))]
 """A change: 0.1 is 10 % more, -0.1 is 10 % less; may exceed one."""
+Saved = Annotated[Decimal, Unit("%")]
+"""A part that is saved; below zero it is lost, and that may be more than there was."""
 Ratio = Annotated[Decimal, Unit("x", _ZERO)]
 Amount = Annotated[Decimal, Unit("", _ZERO)]
 Hours = Annotated[Decimal, Unit("h", _ZERO)]
@@ -118,6 +120,11 @@ def ratio(part: Decimal | int, whole: Decimal | int) -> Decimal:
     if not whole:
         return _ZERO
     return (Decimal(part) / Decimal(whole)).quantize(Decimal("0.000001"), rounding=ROUND_HALF_UP).normalize() + 0
+
+
+def quotient(part: Decimal | int, whole: Decimal | int) -> Decimal | None:
+    """Divide to six decimal places; None where there is nothing to divide by: the figure does not exist."""
+    return ratio(part, whole) if whole else None
 
 
 def ceil_to(value: Decimal, step: int, least: int = 0) -> int:

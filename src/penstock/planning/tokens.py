@@ -124,7 +124,8 @@ class TokensPlan(Answer):
 
     input_tokens: TokenCount
     cost_per_request: Dollars
-    monthly_cost: Dollars
+    monthly_cost: Dollars | None
+    """Empty: --requests-per-day is not given."""
     low_tokens: TokenCount
     """With the error of the count taken off."""
     high_tokens: TokenCount
@@ -162,7 +163,7 @@ def tokens(inputs: Tokens, prices: Prices) -> TokensPlan:
         answer=f"{total:,} tokens on {inputs.model}: {money(each)} a request{more}.",
         input_tokens=total,
         cost_per_request=exact(each),
-        monthly_cost=cents(each * volume),
+        monthly_cost=cents(each * volume) if volume else None,
         low_tokens=_whole(total - spread),
         high_tokens=_whole(total + spread),
         pieces=tuple(
