@@ -390,6 +390,13 @@ def test_a_picture_costs_twice_as_much_on_mini(capsys):
     assert (big, small) == ("0.0019125", "0.00382515")
 
 
+def test_plan_tokens_counts_a_picture_anew_for_each_model(capsys):
+    document = figures(capsys, "tokens", "--model", "gpt-4o", "--image", "1024x1024", *TODAY)
+    counted = {line["model"]: line["input_tokens"] for line in document["models"]}
+    assert (counted["gpt-4o"], counted["gpt-4o-mini"]) == (765, 25_501)
+    assert counted["gpt-4o"] == document["input_tokens"]
+
+
 def test_the_interview_asks_until_it_has_usable_answers(capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("poetry\ncode\nbest\n\nmany\n20,000\nday\n"))
     document = figures(capsys, "model", "--interview")

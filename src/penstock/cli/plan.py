@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 from penstock.cli.options import Common
 from penstock.cli.plan_command import Calculator, Drawn, PlanOptions, declare, in_one_sentence
-from penstock.cli.plan_content import pieces_of
+from penstock.cli.plan_content import contents_of
 from penstock.cli.plan_demand import ChartOptions, minutes_of_ledger, minutes_of_trace
 from penstock.cli.plan_diff import diff
 from penstock.cli.plan_interview import InterviewOptions, interviewed
@@ -35,7 +35,7 @@ from penstock.planning.prices import Prices
 from penstock.planning.ptu import Ptu, demand_of, ptu
 from penstock.planning.quantity import percent
 from penstock.planning.rag import Rag, rag
-from penstock.planning.tokens import Tokens, tokens
+from penstock.planning.tokens import Piece, Tokens, tokens
 from penstock.planning.tune import Tune, tune
 from penstock.planning.unit import UnitEconomics, unit
 from penstock.pricing.capacity import shipped_capacity
@@ -109,9 +109,14 @@ def drawn(demand: Sequence[Load]) -> list[float]:
 
 
 def _tokens(inputs: Tokens, prices: Prices) -> Answer:
-    """Count what was given, then price it."""
-    pieces = (*inputs.pieces, *pieces_of(inputs))
-    return tokens(dataclasses.replace(inputs, pieces=pieces), prices)
+    """Count what was given as each model of the book does, then price it."""
+    contents = contents_of(inputs)
+
+    def counted(model: str) -> tuple[Piece, ...]:
+        return (*inputs.pieces, *(content.counted(model, inputs.detail) for content in contents))
+
+    elsewhere = {model: counted(model) for model in prices.models()}
+    return tokens(dataclasses.replace(inputs, pieces=counted(inputs.model)), prices, elsewhere)
 
 
 def _model(inputs: Model, prices: Prices, options: InterviewOptions, _: Common) -> Answer:
