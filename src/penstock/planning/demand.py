@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from functools import cached_property
 
 from penstock.errors import PlanError
 from penstock.planning.prices import call_cost, rate
@@ -30,7 +31,7 @@ class Load:
     """How many minutes are like this one: their share, where demand is not a series."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Mix:
     """How a model weighs and bills what it is sent, and which shares of the input its prompt cache reads and writes."""
 
@@ -42,22 +43,24 @@ class Mix:
     cached_share: Decimal = Decimal(0)
     written_share: Decimal = Decimal(0)
 
-    def weight(self, input_tokens: int, output_tokens: int) -> Decimal:
-        """Weigh tokens in input tokens, as the model's PTU accounting does."""
-        if self.model.accounting == "normalised":  # each kind of token weighs its price
-            return self.dollars(input_tokens, output_tokens) / self.one
-        return input_tokens * (1 - self.cached_share) + self.model.output_ratio * output_tokens
+    @cached_property
+    def dollars_in(self) -> Decimal:
+        """Dollars of one input token without PTUs: fresh, read from the cache and written to it, by their shares."""
+        more = self.written_share * (rate(self.row, "cache_write") - rate(self.row, "input"))
+        return call_cost(self.row, 1, 0, self.cached_share) + more
 
-    def dollars(self, input_tokens: int, output_tokens: int) -> Decimal:
-        """Price the same tokens without PTUs."""
-        cached, written = input_tokens * self.cached_share, input_tokens * self.written_share
-        more = written * (rate(self.row, "cache_write") - rate(self.row, "input"))
-        return call_cost(self.row, input_tokens, output_tokens, cached) + more
+    @cached_property
+    def dollars_out(self) -> Decimal:
+        """Dollars of one output token without PTUs."""
+        return rate(self.row, "output")
 
     def load(self, input_tokens: int, output_tokens: int, times: Decimal = Decimal(1)) -> Load:
-        """Return the demand of so many like requests in one minute."""
-        ptus = self.weight(input_tokens, output_tokens) * times / self.model.input_tpm
-        return Load(ptus, self.dollars(input_tokens, output_tokens) * times)
+        """Return the demand of so many like requests in one minute, weighed as the model's PTU accounting does."""
+        dollars = (input_tokens * self.dollars_in + output_tokens * self.dollars_out) * times
+        if self.model.accounting == "normalised":  # each kind of token weighs its price
+            return Load(dollars / (self.one * self.model.input_tpm), dollars)
+        weight = input_tokens * (1 - self.cached_share) + self.model.output_ratio * output_tokens
+        return Load(weight * times / self.model.input_tpm, dollars)
 
 
 def loads(minutes: Iterable[Minute], mix: Mix) -> tuple[Load, ...]:

@@ -163,7 +163,7 @@ def ptu(inputs: Ptu, prices: Prices, capacity: Capacity, series: Sequence[Minute
         assumptions=_assumptions(inputs, model, series),
         corrections=guide_table(prices, capacity),
         moved="the lowest monthly bill",
-        sensitivity=_of_series(inputs, mix, price, series)
+        sensitivity=_of_series(mix, price, series, demand)
         if series
         else sensitivity(
             inputs, lambda changed: _cheapest(changed, prices, capacity), leave_out=("reserved_ptus", "deployed_ptus")
@@ -289,20 +289,21 @@ class _Moves(Inputs):
     """Times the price of a PTU."""
 
 
-def _of_series(inputs: Ptu, mix: Mix, price: PtuRate, series: Sequence[Minute]) -> tuple[Swing, ...]:
+def _of_series(mix: Mix, price: PtuRate, series: Sequence[Minute], demand: Sequence[Load]) -> tuple[Swing, ...]:
     """Scale the whole demand and the PTU's price, and move the cached share."""
-    least, step = mix.model.smallest(inputs.deployment_type) or (0, 1)
+    least, step = mix.model.smallest(price.deployment_type) or (0, 1)
     cheapest = min(dollars for _, dollars in ways_to_pay(price))  # a cheaper PTU never makes a dearer bill
 
     def lowest(moves: _Moves) -> Decimal:
-        demand = [
-            Load(load.ptus * moves.demand, load.dollars * moves.demand)
-            for load in loads(series, dataclasses.replace(mix, cached_share=moves.cached_share))
-        ]
+        moved: Sequence[Load] = demand
+        if moves.cached_share != mix.cached_share:
+            moved = loads(series, dataclasses.replace(mix, cached_share=moves.cached_share))
+        if moves.demand != 1:
+            moved = [Load(load.ptus * moves.demand, load.dollars * moves.demand) for load in moved]
         dollars = cheapest * moves.ptu_price
-        return bill(demand, best_ptus(demand, dollars, least, step), dollars)
+        return bill(moved, best_ptus(moved, dollars, least, step), dollars)
 
-    return sensitivity(_Moves(cached_share=inputs.cached_share), lowest)
+    return sensitivity(_Moves(cached_share=mix.cached_share), lowest)
 
 
 def _sentence(inputs: Ptu, best: TermPlan, by_token: Decimal, value: Decimal) -> str:
