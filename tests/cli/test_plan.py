@@ -299,7 +299,9 @@ def test_plan_diff_shows_what_was_changed_and_what_that_does(capsys, tmp_path):
     assert document["inputs"] == [{"place": "batch_share", "first": "1", "second": "0.4", "change": "-0.6"}]
     assert {"place": "saving", "first": "637.50", "second": "255.00", "change": "-382.50"} in document["figures"]
     plan("diff", str(first), str(second))
-    assert "-382.50 (-60 %)" in capsys.readouterr().out
+    seen = capsys.readouterr().out
+    assert "-$382.50 (-60 %)" in seen
+    assert "100 %" in seen  # the batch share, with its unit
     plan("diff", str(first), str(first))
     assert "The plans are equal." in capsys.readouterr().out
 
