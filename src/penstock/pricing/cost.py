@@ -63,7 +63,9 @@ def cost_of(usage: Usage, row: PriceRow) -> Cost:
         state: PriceState = "flat_rate" if row.flat_rate else "free"
         return Cost(state=state, total=ZERO, book=row.book, row=row.id, row_hash=row.hash)
     rates, total = row.rates, ZERO
-    for unit, quantity in usage.used():
+    for unit, quantity in zip(*usage.buckets(), strict=True):
+        if not quantity:
+            continue
         rate = rates.get(unit)
         if rate is None:
             return Cost(
