@@ -27,10 +27,8 @@ class Sandbox:
 
     def entries(self, count: int) -> list[dict[str, Any]]:
         """Wait until so many calls are billed."""
-        for _ in range(200):
-            entries = self.bill()["entries"]
-            if len(entries) >= count:
-                break
+        until = time.monotonic() + 60
+        while len(entries := self.bill()["entries"]) < count and time.monotonic() < until:
             time.sleep(0.01)
         assert len(entries) == count
         return entries
@@ -44,6 +42,7 @@ class Sandbox:
 def running(settings: SandboxSettings) -> Iterator[Sandbox]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.listen()  # who comes before the server is up waits for it
         server = make_server(settings, port=0)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
