@@ -1,11 +1,14 @@
 """The front door: exit codes, and no traceback whatever happens."""
 
+import io
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from penstock import __version__
+from penstock.cli import main
 from penstock.cli.main import COMMANDS
 
 
@@ -23,6 +26,24 @@ def test_every_command_explains_itself(command):
     shown = run(command, "--help")
     assert shown.returncode == 0
     assert f"penstock {command}" in shown.stdout
+
+
+def commands(app, *path: str):
+    """Yield the words of every command that does something."""
+    below = [name for name in app if not name.startswith("-")]
+    if not below:
+        yield path
+    for name in below:
+        yield from commands(app[name], *path, name)
+
+
+@pytest.mark.parametrize("words", list(commands(main.app)), ids=" ".join)
+def test_the_help_of_every_command_has_an_example_of_it(words):
+    shown = io.StringIO()
+    main.app.help_print(list(words), console=Console(file=shown, width=400))
+    usage, _, rest = shown.getvalue().partition("\n")
+    assert usage.startswith(f"Usage: penstock {' '.join(words)}")
+    assert f"penstock {' '.join(words)}" in rest
 
 
 @pytest.mark.parametrize("arguments", [["--bogus"], ["nothing"], ["serve", "--port", "x"], ["report", "--bogus"]])

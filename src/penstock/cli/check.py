@@ -4,14 +4,23 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from msgspec import Struct
 
 from penstock.cli.options import Common, answer_no, console, print_json, table
 from penstock.pricing.catalog import Catalog, PriceKey
 from penstock.settings import Settings
 
-app = App(name="check")
+HELP = """
+Exit code 0: all is well. 1: at least one answer is "no". 2: the settings cannot be read.
+
+Examples:
+
+- `penstock check`
+- `penstock check --config staging.toml --json`
+"""
+
+app = App(name="check", help_epilogue=HELP, default_parameter=Parameter(show_default=False))
 
 MARKS = {"yes": "[green]yes[/]", "look": "[yellow]look[/]", "no": "[red]no[/]"}
 
@@ -26,13 +35,7 @@ class Check(Struct, frozen=True):
 
 @app.default
 def check(*, common: Common = Common()) -> None:  # noqa: B008  # frozen
-    """Check the settings, the prices they need, and the ledger.
-
-    Exit code 0: all is well. 1: at least one answer is "no". 2: the settings cannot be read.
-
-        penstock check
-        penstock check --config staging.toml --json
-    """
+    """Check the settings, the prices they need, and the ledger."""
     from penstock.settings import load
 
     settings = load(common.config, data=common.data)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from penstock.cli.options import Common, answer_no, console, print_json, table
 from penstock.cli.prices import At, catalog_of, instant, rows_of, settings_of
@@ -12,24 +12,32 @@ from penstock.pricing.catalog import Catalog
 from penstock.pricing.lifecycle import retirement, shipped_lifecycle
 from penstock.pricing.sanity import suspects
 
+HELP = """
+A rate is suspect when it is ten times dearer or cheaper than the one before it, or than the model's other rows, or when
+cached tokens cost more than fresh ones. Exit code 1 if anything is found; retirements alone are only told.
+
+Examples:
+
+- `penstock prices check`
+- `penstock prices check --direct --stale-days 30`
+- `penstock prices check --at 2027-03-01 --json`
+"""
+
+app = App(name="check", help_epilogue=HELP, default_parameter=Parameter(show_default=False))
+
 SOON = timedelta(days=60)
 """How long before a retirement it is worth a word."""
 
 
+@app.default
 def check_(
     *,
-    stale_days: Annotated[int, Parameter(help="A price read longer ago than this is old.")] = 90,
+    stale_days: Annotated[int, Parameter(help="A price read longer ago than this is old; by default 90.")] = 90,
     direct: Annotated[bool, Parameter(help="Look at the books of direct providers too.", negative="")] = False,
     at: At = None,
     common: Common | None = None,
 ) -> None:
-    """Check the prices: rates that look like a slip, old read dates, retired models, unpriced traffic in the ledger.
-
-    A rate is suspect when it is ten times dearer or cheaper than the one before it, or than the model's other rows, or
-    when cached tokens cost more than fresh ones. Exit code 1 if anything is found; retirements alone are only told.
-
-    Example: `penstock prices check --direct`
-    """
+    """Check the prices: slips, old read dates, retired models, unpriced traffic in the ledger."""
     common, day = common or Common(), instant(at)
     settings = settings_of(common)
     catalog = catalog_of(settings)

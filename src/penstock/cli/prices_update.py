@@ -7,7 +7,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import httpx2
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from penstock import __version__
 from penstock.cli.options import Common, console, print_json, table
@@ -20,6 +20,19 @@ from penstock.pricing.books import default_catalog, own_layers
 from penstock.pricing.diff import changes, places
 from penstock.pricing.sanity import suspects
 
+HELP = """
+The book goes to `prices/azure-<instant>-<digest>.json` in the data folder and comes before the Azure book of the
+package; older ones stay, so that old events can be explained. Meters that were not understood are listed. No key is
+needed. Without `--yes` it asks before it writes; with `--json` it writes only with `--yes`.
+
+Examples:
+
+- `penstock prices update`
+- `penstock prices update --yes --json`
+"""
+
+app = App(name="update", help_epilogue=HELP, default_parameter=Parameter(show_default=False))
+
 PAGES = 200
 """The most pages that are read: the list has some, of a thousand rows each."""
 PAGE_BYTES = 20_000_000
@@ -28,20 +41,14 @@ WAIT_SECONDS = 1.0
 """Pause before the first further try; it doubles."""
 
 
+@app.default
 def update_(
     *,
-    url: Annotated[str, Parameter(help="Where the price list is; another address serves mirrors and tests.")] = URL,
+    url: Annotated[str, Parameter(help=f"Where the price list is, for mirrors; by default {URL}")] = URL,
     yes: Annotated[bool, Parameter(help="Write without asking.", negative="")] = False,
     common: Common | None = None,
 ) -> None:
-    """Fetch Azure's public price list, show what would change, and write it as a new dated book.
-
-    The book goes to `prices/azure-<instant>-<digest>.json` in the data folder and comes before the Azure book of the
-    package; older ones stay, so that old events can be explained. Meters that were not understood are listed. No key is
-    needed.
-
-    Example: `penstock prices update --yes`
-    """
+    """Fetch Azure's public price list, show what would change, and write it as a new dated book."""
     common = common or Common()
     settings = settings_of(common)
     now = datetime.now(UTC)

@@ -10,7 +10,18 @@ from cyclopts import App, Parameter
 from penstock.cli.options import console
 from penstock.settings import Settings
 
-app = App(name="serve")
+HELP = """
+Point a client at it by its base URL; keys and everything else stay as they are: `http://localhost:4000/v1` for
+`OpenAI(base_url=...)`, `http://localhost:4000` for `Anthropic(base_url=...)` and `AzureOpenAI(azure_endpoint=...)`.
+
+Examples:
+
+- `penstock serve`
+- `penstock serve --port 8080 --workers 4`
+- `penstock serve --config staging.toml --data /var/lib/penstock --host 0.0.0.0`
+"""
+
+app = App(name="serve", help_epilogue=HELP)
 
 
 @app.default
@@ -21,18 +32,12 @@ def serve(
     ] = None,
     host: Annotated[str | None, Parameter(help="Address to listen on; by default 127.0.0.1.")] = None,
     workers: Annotated[int | None, Parameter(help="Processes that serve calls, one a core at most.")] = None,
-    config: Annotated[Path, Parameter(help="Settings file.")] = Path("penstock.toml"),
+    config: Annotated[Path, Parameter(help="Settings file; by default penstock.toml.", show_default=False)] = Path(
+        "penstock.toml"
+    ),
     data: Annotated[Path | None, Parameter(help="The ledger's folder.")] = None,
 ) -> None:
-    """Run the gateway, with API and dashboard behind the same port.
-
-    Point a client at it by its base URL; keys and everything else stay as they are:
-
-        penstock serve --port 4000
-        OpenAI(base_url="http://localhost:4000/v1")
-        Anthropic(base_url="http://localhost:4000")
-        AzureOpenAI(azure_endpoint="http://localhost:4000", api_version="2024-10-21")
-    """
+    """Run the gateway, with API and dashboard behind the same port."""
     from penstock import app as root
     from penstock.settings import load, missing_keys
 
