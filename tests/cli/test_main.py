@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -59,6 +60,25 @@ def test_a_reader_who_has_read_enough_is_no_error():
         process.stdout.readline()
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--port", "0"], "a port is a number from 1 to 65535"), (["--calls", "-1"], "--calls -1"),
+        (["--data", "file"], "is a file, not a folder"), (["--data", "folder"], "holds a ledger that is not"),
+        (["--data", "folder", "--fresh"], "was not made by the demo"),
+    ],
+)  # fmt: skip
+def test_a_demo_that_cannot_be_says_why(words, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("x")
+    Path("folder").mkdir()
+    Path("folder/mine").write_text("x")
+    with pytest.raises(SystemExit, match="2"):
+        main.main(["demo", *words])
+    assert sentence in capsys.readouterr().err
+    assert Path("folder/mine").exists()
 
 
 def test_settings_that_cannot_be_read_are_named(tmp_path):

@@ -55,7 +55,7 @@ def test_a_float_in_the_settings_means_what_the_user_wrote():
             {"provider": "p", "model": "m", "input": 1, "deployment_type": "ptu"},
             "deployment_type: 'ptu' is none of global",
         ),
-        ({"provider": "p", "model": "m", "input": 1, "hours": "late"}, "hours 'late'"),
+        ({"provider": "p", "model": "m", "input": 1, "hours": "late"}, "hours: 'late'"),
         ({"provider": "p", "model": "m", "input": 1, "context_over": "many"}, "context_over: 'many' is not a number"),
     ],
 )

@@ -41,10 +41,16 @@ def demo(
 ) -> None:
     """Start gateway and dashboard with sample traffic: no key, no server."""
     from penstock import app as root
+    from penstock.cli.serve import check_port
     from penstock.gateway.sandbox.settings import DEMO
     from penstock.policies.deployments import Provider
     from penstock.settings import LedgerSettings, ServerSettings
 
+    check_port(port)
+    if calls < 0:
+        raise InputError(f"--calls {calls}: give a number of calls, or 0 for none.")
+    if data.exists() and not data.is_dir():
+        raise InputError(f"{data} is a file, not a folder; name another place for the demo's ledger with --data.")
     if data.exists() and fresh:
         _throw_away(data)
     settings = Settings(

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from penstock.cli.options import Common, answer_no, console, print_json, table
+from penstock.cli.options import Common, answer_no, console, counted, print_json, table
 from penstock.cli.prices import At, catalog_of, instant, rows_of, settings_of
+from penstock.errors import InputError
 from penstock.pricing.catalog import Catalog
 from penstock.pricing.lifecycle import retirement, shipped_lifecycle
 from penstock.pricing.sanity import suspects
@@ -27,6 +28,7 @@ app = App(name="check", help_epilogue=HELP, default_parameter=Parameter(show_def
 
 SOON = timedelta(days=60)
 """How long before a retirement it is worth a word."""
+MOST_DAYS = 36_500
 
 
 @app.default
@@ -39,6 +41,8 @@ def check_(
 ) -> None:
     """Check the prices: slips, old read dates, retired models, unpriced traffic in the ledger."""
     common, day = common or Common(), instant(at)
+    if not 0 <= stale_days <= MOST_DAYS:
+        raise InputError(f"--stale-days {stale_days}: give a number of days from 0 to {MOST_DAYS}")
     settings = settings_of(common)
     catalog = catalog_of(settings)
     rows = rows_of(catalog, "all" if direct else "")
@@ -93,30 +97,28 @@ def unpriced(data_folder: Path, catalog: Catalog, at: datetime) -> list[dict[str
     """List what the ledger holds without a price, and why; then the calls to models that have retired."""
     if not (data_folder / "state.sqlite").exists():
         return []
+    from penstock.analytics.spend import with_effective_state
     from penstock.ledger.store import Ledger
     from penstock.pricing.book import PriceKey
     from penstock.pricing.usage import Usage
 
     key = ["provider", "model", "version", "deployment_type", "region", "mode"]
     with Ledger.open(data_folder, create=False) as ledger:
-        events = ledger.table()
-        without = (
-            events.filter(events.price_state == "unpriced")
-            .group_by(key)
-            .agg(events=events.id.count(), last=events["at"].max())
-        )
+        events = with_effective_state(ledger.table())
+        without = events.filter(events.is_unpriced).group_by(key).agg(events=events.id.count(), last=events["at"].max())
         used = events.group_by(["provider", "model", "version"]).agg(last=events["at"].max())
         missing, calls = without.to_pyarrow().to_pylist(), used.to_pyarrow().to_pylist()
     found = []
     for line in missing:
         asked = PriceKey(**{name: line[name] for name in key})
-        reason = catalog.price(asked, Usage(input=1, output=1), instant(line["last"])).reason
-        now = reason or "today's books have a price: reprice the ledger"
+        today = catalog.price(asked, Usage(input=1, output=1), instant(line["last"]))
+        known = "today's books have a price; book it with: penstock ledger reprice"
+        now = today.reason if today.state == "unpriced" else known
         found.append(
             {
                 "kind": "unpriced",
                 "what": f"{asked.provider}/{asked.model}",
-                "problem": f"{line['events']} events; {now}",
+                "problem": f"{counted(line['events'], 'event')}; {now}",
             }
         )
     for line in calls:

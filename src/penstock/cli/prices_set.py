@@ -113,13 +113,16 @@ def append(file: Path, row: PriceRow) -> PriceRow:
             file.name, row.model, f"there is a price from {row.valid_from:%Y-%m-%d} on already; rows are never edited: "
             "give a later --from (an instant such as 2026-12-01T09:30 will do)",
         )  # fmt: skip
-    file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_suffix(".new")
-    fresh.write_text(table_of([*rows, row], COLUMNS), encoding="utf-8")
-    book: Book = own_book(fresh)
-    with fresh.open("rb") as written:
-        os.fsync(written.fileno())
-    fresh.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(table_of([*rows, row], COLUMNS), encoding="utf-8")
+        book: Book = own_book(fresh)
+        with fresh.open("rb") as written:
+            os.fsync(written.fileno())
+        fresh.replace(file)
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}; is --data right?") from None
     return book.rows[-1]
 
 

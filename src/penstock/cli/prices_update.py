@@ -3,6 +3,7 @@
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -72,10 +73,7 @@ def update_(
         raise InputError(f"{url} has no price that could be read; nothing was written")
     written = yes or (not common.json and agreed(f"Write {file}?"))
     if written:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_suffix(".new")
-        fresh.write_bytes(book.to_bytes())
-        fresh.replace(file)
+        write(file, book.to_bytes())
     if common.json:
         print_json({
             "book": book.id, "sha256": book.sha256, "rows": len(book.rows), "file": file if written else None,
@@ -85,8 +83,21 @@ def update_(
         console.print(f"Written to {file}." if written else "Nothing was written.", highlight=False)
 
 
+def write(file: Path, content: bytes) -> None:
+    """Put a file in its place as a whole. Raises InputError where that cannot be."""
+    fresh = file.with_suffix(".new")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_bytes(content)
+        fresh.replace(file)
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}; is --data right?") from None
+
+
 def fetch(url: str) -> list[Item]:
     """Read every page of the list, following its links. Raises InputError or PriceBookError; nothing is half-read."""
+    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+        raise InputError(f"--url {url}: write an address that begins with https:// or http://")
     items, seen = list[Item](), set[str]()
     link: str | None = str(httpx2.URL(url).copy_merge_params(QUERY))
     with httpx2.Client(timeout=60, headers={"user-agent": f"penstock/{__version__}"}) as client:

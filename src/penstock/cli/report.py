@@ -60,6 +60,8 @@ def report(
     from penstock.settings import load
 
     common = common or Common()
+    if csv_ and common.json:
+        raise InputError("--csv and --json are two forms of the same answer: choose one")
     now, place = utc_now(), zone(time_zone)
     since = periods.since(from_, now, place) if from_ else None
     until = periods.until(to, now, place) if to else None

@@ -55,8 +55,8 @@ def with_options(settings: Settings, *, port: int | None, host: str | None, work
     """Put the command line's wishes over the settings'."""
     from penstock.errors import InputError
 
-    if port is not None and not 0 < port < 65536:
-        raise InputError(f"--port {port}: a port is a number from 1 to 65535.")
+    if port is not None:
+        check_port(port)
     if workers is not None and workers < 1:
         raise InputError(f"--workers {workers}: at least one worker is needed.")
     wishes = {"port": port, "host": host, "workers": workers}
@@ -64,6 +64,14 @@ def with_options(settings: Settings, *, port: int | None, host: str | None, work
         settings.server, **{name: value for name, value in wishes.items() if value is not None}
     )
     return msgspec.structs.replace(settings, server=server)
+
+
+def check_port(port: int) -> None:
+    """Raise InputError where the number is none of a port."""
+    from penstock.errors import InputError
+
+    if not 0 < port < 65536:
+        raise InputError(f"--port {port}: a port is a number from 1 to 65535.")
 
 
 def _say_ready(address: str) -> None:
