@@ -64,7 +64,11 @@ class Server:
                  "--data", str(self.data), *options],
                 stdout=log, stderr=log, env={**os.environ, **(environment or {})},
             )  # fmt: skip
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()  # nobody else knows of it
+            raise
 
     def _wait(self) -> None:
         deadline = time.monotonic() + 60

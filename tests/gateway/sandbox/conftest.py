@@ -15,6 +15,9 @@ from openai import AzureOpenAI, OpenAI
 from penstock.gateway.sandbox.server import make_server
 from penstock.gateway.sandbox.settings import SandboxSettings
 
+BUSY = 60
+"""Seconds that a busy machine may take for an answer."""
+
 
 class Sandbox:
     """Where it listens, and what it has billed."""
@@ -23,7 +26,7 @@ class Sandbox:
         self.url = url
 
     def bill(self) -> dict[str, Any]:
-        return httpx2.get(f"{self.url}/sandbox/bill").json()
+        return httpx2.get(f"{self.url}/sandbox/bill", timeout=BUSY).json()
 
     def entries(self, count: int) -> list[dict[str, Any]]:
         """Wait until so many calls are billed."""
@@ -35,7 +38,7 @@ class Sandbox:
 
     def post(self, path: str, body: Any, **headers: str) -> httpx2.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx2.post(self.url + path, json=body, headers=named)
+        return httpx2.post(self.url + path, json=body, headers=named, timeout=BUSY)
 
 
 @contextmanager
@@ -61,7 +64,7 @@ def served() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(served: Sandbox) -> Sandbox:
-    httpx2.delete(f"{served.url}/sandbox/bill")
+    httpx2.delete(f"{served.url}/sandbox/bill", timeout=BUSY)
     return served
 
 

@@ -105,7 +105,7 @@ def test_an_error_in_mid_stream_ends_it_and_nothing_is_billed(sandbox: Sandbox, 
 def test_a_caller_who_leaves_a_stream_pays_for_what_was_sent(sandbox: Sandbox) -> None:
     text = []
     wish = {"x-sandbox": "stall=600;after=6;tokens=60"}
-    with httpx2.stream("POST", f"{sandbox.url}/v1/chat/completions", json=STREAM, headers=wish) as reply:
+    with httpx2.stream("POST", f"{sandbox.url}/v1/chat/completions", json=STREAM, headers=wish, timeout=60) as reply:
         for line in reply.iter_lines():
             if '"content":"' in line and '"content":""' not in line:
                 text.append(line)
@@ -167,12 +167,11 @@ def test_chance_is_the_same_for_the_same_seed_and_near_its_rate() -> None:
 
 def test_the_pace_is_kept() -> None:
     with running(SandboxSettings(first_token_ms=80, token_ms=2)) as sandbox:
-        began = httpx2.post(f"{sandbox.url}/v1/chat/completions", json=STREAM, headers={"x-sandbox": "tokens=30"})
+        began = sandbox.post("/v1/chat/completions", STREAM, x_sandbox="tokens=30")
         assert began.elapsed.total_seconds() > 0.08 + 20 * 0.002
 
 
 def test_a_call_may_ask_for_a_pace_of_its_own() -> None:
     with running(SandboxSettings(first_token_ms=3_600_000, token_ms=3_600_000)) as sandbox:
-        quick = {"x-sandbox": "first_ms=0;token_ms=0"}
-        reply = httpx2.post(f"{sandbox.url}/v1/chat/completions", json=CHAT, headers=quick, timeout=60)
+        reply = sandbox.post("/v1/chat/completions", CHAT, x_sandbox="first_ms=0;token_ms=0")
         assert reply.status_code == 200

@@ -25,7 +25,9 @@ def test_it_serves_on_a_unix_socket_in_a_process_of_its_own(tmp_path: Path) -> N
     process = subprocess.Popen(command)
     try:
         wait_until_somebody_listens(path, process)
-        with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://sandbox") as client:
+        with httpx2.Client(
+            transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://sandbox", timeout=60
+        ) as client:
             reply = client.post("/openai/v1/responses", json={"model": "mine", "input": "hello"})
         assert reply.json()["model"] == "gpt-4.1-2025-04-14"
     finally:
