@@ -65,7 +65,7 @@ def test_the_list_shows_the_prices_in_force(run):
         "gpt-4o-mini  data_zone:us batch  0.083       –    0.33  2025-01-01  azure",
         "gpt-4o-mini  data_zone:eu        0.165  0.0825    0.66  2024-07-01  azure",
         "gpt-4o-mini  data_zone:us        0.165  0.0825    0.66  2024-07-01  azure",
-        "Dollars per 1M tokens or characters, 1,000 searches or pages, one second. Books: azure@2026-11-23",
+        "Dollars per 1M tokens or characters, 1,000 searches or pages, one second. Books: azure@2026-11-26",
     ]
 
 
@@ -74,7 +74,7 @@ def test_the_list_as_json_has_exact_rates_and_what_they_buy(document):
     (row,) = found["rows"]
     assert row["rates"] == {"input": "0.15", "cache_read": "0.075", "output": "0.6"}
     assert row["per"] == {"input": 1_000_000, "cache_read": 1_000_000, "output": 1_000_000}
-    assert (row["row"], row["book"]) == ("azure/gpt-4o-mini/global/standard@2024-07-01", "azure@2026-11-23")
+    assert (row["row"], row["book"]) == ("azure/gpt-4o-mini/global/standard@2024-07-01", "azure@2026-11-26")
     assert row["read"] == "2026-11-23"
 
 
@@ -104,7 +104,7 @@ def test_show_tells_which_layer_decides_and_what_it_hides(run):
         "Phi-4  global   0.09     0.4  2027-01-01  begins 2027-01-01",
         "Phi-4  global  0.125     0.5  2025-04-01  hidden by own",
     ]
-    assert "azure/Phi-4/global/standard@2025-04-01 of azure@2026-11-23, read 2026-11-23" in out
+    assert "azure/Phi-4/global/standard@2025-04-01 of azure@2026-11-26, read 2026-11-23" in out
 
 
 def test_show_tells_retirement_and_fine_tuning(run):
@@ -212,7 +212,7 @@ def test_set_adds_rows_and_never_edits_one(run, document, tmp_path):
 def test_set_doubts_a_slip_and_a_gap(run):
     _, out, _ = run("set", "gpt-4o", "--provider", "azure", "--input", "250", "--output", "10")
     assert "Is this right? input 250 after 2.5 from 2024-12-01" in out
-    assert "no rate for cache_read, which azure@2026-11-23 has" in out
+    assert "no rate for cache_read, which azure@2026-11-26 has" in out
 
 
 def test_the_first_price_of_a_model_stands_in_for_older_days_unless_it_names_its_first(document, run):
@@ -277,7 +277,7 @@ def test_check_finds_a_slip_and_old_prices(run, document):
     assert code == 1
     problems = [(one["kind"], one["what"]) for one in json.loads(out)["problems"]]
     assert problems[0] == ("suspect", "azure/gpt-4o/global/standard@2026-11-01")
-    assert ("old", "azure@2026-11-23") in problems
+    assert ("old", "azure@2026-11-26") in problems
 
 
 def test_check_names_the_unpriced_and_the_retired_models_of_the_ledger(run, tmp_path, capsys):

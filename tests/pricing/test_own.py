@@ -93,7 +93,7 @@ def test_a_discount_names_the_row_that_it_cuts_and_is_exact():
     assert cost.total == Decimal("2.1875")
     assert cost.row == "azure/gpt-4o/global/standard@2024-12-01-12.5%(EA-2026)"
     row = find_row(cost.book, cost.row, catalog=catalog)
-    assert row.source == "azure/gpt-4o/global/standard@2024-12-01 of azure@2026-11-23, 12.5% off (EA-2026)"
+    assert row.source == "azure/gpt-4o/global/standard@2024-12-01 of azure@2026-11-26, 12.5% off (EA-2026)"
     archived = next(book for book in catalog.books if book.id == cost.book).to_bytes()
     assert find_row(cost.book, cost.row, archived=archived) == row
 
