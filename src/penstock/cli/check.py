@@ -89,7 +89,8 @@ def _prices(settings: Settings, catalog: Catalog) -> Iterator[Check]:
         row = catalog.row(key, now)
         what = f"price of {deployment.name}"
         if row is None:
-            yield Check(what, "no", f"no price is known; add one with: penstock prices set {model}")
+            how = f"penstock prices set {model} --provider {served.provider} --input … --output …"
+            yield Check(what, "no", f"no price is known; add one with: {how}")
         else:
             rates = ", ".join(
                 f"{unit} {rate * 1_000_000:f}".rstrip("0").rstrip(".") for unit, rate in row.rates.items()
@@ -126,5 +127,6 @@ def _ledger(settings: Settings) -> Iterator[Check]:
             yield Check(
                 f"price of {gap.model}", "no",
                 f"{gap.events:,} events of {gap.provider} have no price and are not in any total; "
-                f"add one with: penstock prices set {gap.model}, then: penstock ledger reprice",
+                f"add one with: penstock prices set {gap.model} --provider {gap.provider} --input … --output …, "
+                "then: penstock ledger reprice",
             )  # fmt: skip
