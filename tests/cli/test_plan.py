@@ -401,7 +401,7 @@ def test_plan_tokens_counts_a_picture_anew_for_each_model(capsys):
 
 def test_the_interview_asks_until_it_has_usable_answers(capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("poetry\ncode\nbest\n\nmany\n20,000\nday\n"))
-    document = figures(capsys, "model", "--interview")
+    document = figures(capsys, "model", "--interview", *TODAY)
     assert document["model"] == "gpt-5.2"
     assert document["path"][2] == "input: text, up to 20,000 tokens"
 

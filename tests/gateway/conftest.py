@@ -1,5 +1,7 @@
 """A whole gateway, started as a user starts it, with the sandbox for the paid APIs."""
 
+import contextlib
+import itertools
 import json
 import os
 import signal
@@ -32,10 +34,17 @@ bills_as = "anthropic"
 """
 
 
+_PORTS = itertools.count(os.getpid() * 101)
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Find a port below those that the system hands out, so that nobody takes it before the server does."""
+    for number in _PORTS:
+        port = 20_000 + number % 12_000
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError  # the ports are counted without end
 
 
 class Server:
@@ -55,7 +64,11 @@ class Server:
                  "--data", str(self.data), *options],
                 stdout=log, stderr=log, env={**os.environ, **(environment or {})},
             )  # fmt: skip
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()  # nobody else knows of it
+            raise
 
     def _wait(self) -> None:
         deadline = time.monotonic() + 60

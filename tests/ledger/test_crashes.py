@@ -36,8 +36,8 @@ def test_a_writer_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_path):
             cwd=ROOT, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert writer.stdout is not None
-        acknowledged.add(writer.stdout.readline().strip())  # it has begun
-        time.sleep(chance.uniform(0, 0.05))
+        acknowledged.update(writer.stdout.readline().strip() for _ in range(chance.randint(1, 200)))
+        time.sleep(chance.uniform(0, 0.01))
         os.kill(writer.pid, signal.SIGKILL)
         said = writer.stdout.read()
         writer.wait()
@@ -47,7 +47,7 @@ def test_a_writer_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_path):
             with Ledger.open(tmp_path) as ledger:
                 assert ledger.compact().problems == []
     found = ids_in(tmp_path)
-    assert len(acknowledged) > 12 * 7
+    assert len(acknowledged) > 12 * 40
     assert acknowledged <= set(found)
     assert max(found.values()) == 1
     with Ledger.open(tmp_path) as ledger:
@@ -257,22 +257,22 @@ def test_a_reader_during_writing_and_compaction_sees_each_event_exactly_once(tmp
     with Ledger.open(tmp_path) as ledger:
         for thread in threads:
             thread.start()
-        until = time.monotonic() + 2.5
         looks = 0
-        while time.monotonic() < until and not errors:
-            before = len(written)
-            found = Counter(one.id for one in ledger.events())
-            table = ledger.table()
-            counted = table.count().to_pyarrow().as_py()
-            assert max(found.values(), default=1) == 1
-            assert set(written[:before]) <= set(found)
-            assert counted >= len(found)
-            looks += 1
-        stop.set()
-        for thread in threads:
-            thread.join()
+        try:
+            while not errors and (looks < 12 or len(written) < 400):
+                before = len(written)
+                found = Counter(one.id for one in ledger.events())
+                table = ledger.table()
+                counted = table.count().to_pyarrow().as_py()
+                assert max(found.values(), default=1) == 1
+                assert set(written[:before]) <= set(found)
+                assert counted >= len(found)
+                looks += 1
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
         assert errors == []
-        assert looks > 3
         assert Counter(one.id for one in ledger.events()) == Counter(written)
         assert not any(is_live(log) for log in list_logs(tmp_path))
 

@@ -77,7 +77,7 @@ def test_a_budget_per_run_is_the_most_a_run_costs():
 
 
 def test_an_unknown_model_in_the_chain_is_named():
-    with pytest.raises(PlanError, match=r"agents: no model 'gpt-5-nanno' at azure; did you mean gpt-4.1-nano"):
+    with pytest.raises(PlanError, match=r"agents: no model 'gpt-5-nanno' at azure; did you mean gpt-5-nano"):
         agents(Agents(agents=(dataclasses.replace(GUIDE_CHAIN[0], model="gpt-5-nanno"),)), azure())
 
 
