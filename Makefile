@@ -4,7 +4,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock bench spark clean
+.PHONY: help demo test check format lock bench soak spark clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -46,6 +46,9 @@ lock: $(VENV)/.dev  ## Resolve the dependencies anew, with hashes
 
 bench: $(VENV)/.dev  ## Measure: ratios against others in one run
 	@$(VENV)/bin/python -m benchmarks
+
+soak: $(VENV)/.dev  ## Kill workers under load in 50 runs, and hold the ledger against the bill
+	@$(VENV)/bin/python -m tests.gateway.soak
 
 spark: $(VENV)/.dev  ## Ask the ledger's questions of Spark too (a large download; needs Java)
 	@$(PIP) install --require-hashes -r requirements/spark.txt

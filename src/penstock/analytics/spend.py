@@ -8,7 +8,6 @@ from decimal import Context, Decimal
 from typing import Any
 
 import ibis
-import msgspec
 from ibis import _
 from msgspec import Struct
 
@@ -30,6 +29,8 @@ GRAINS: dict[str, tuple[str, str]] = {
 """Grain -> its unit for the engine, and how its first instant is written. A week is named by its Monday."""
 TAG = "tag:"
 COUNTS = ("events", "requests", "input_tokens", "cached_tokens", "output_tokens", "unpriced_events")
+UNPRICED = ("events", "input_tokens", "output_tokens")
+OF_UNPRICED = ("unpriced_input_tokens", "unpriced_output_tokens")
 NEEDED = (
     "id", "at", "recorded_at", "corrects", "provider", "model", "price_state", "price_row", "cost", "requests",
     "input_tokens", "output_tokens", "cache_read", "cache_read_audio", "cache_read_image",
@@ -146,7 +147,7 @@ def spend(
         output_tokens=sum(row.output_tokens for row in rows),
         first=min((_aware(group["first"]) for group in found), default=None),
         last=max((_aware(group["last"]) for group in found), default=None),
-        unpriced=_unpriced(facts("provider", "model")) if unpriced_events else (),
+        unpriced=_unpriced(found, names, facts) if unpriced_events else (),
         early=_early(facts("model", "price_row")) if any(_may_be_early(group) for group in found) else (),
     )
 
@@ -267,7 +268,7 @@ def _aware(at: datetime) -> datetime:
 
 def _sums(facts: Any) -> dict[str, Any]:
     return {
-        **{name: facts[name].sum().fill_null(0) for name in COUNTS},
+        **{name: facts[name].sum().fill_null(0) for name in (*COUNTS, *OF_UNPRICED)},
         "cost": facts.cost.sum(),
         "first": facts["first"].min(),
         "last": facts["last"].max(),
@@ -313,19 +314,28 @@ def _order(rows: Sequence[SpendRow], names: Sequence[str]) -> Callable[[SpendRow
     return order
 
 
-def _unpriced(facts: Any) -> tuple[Unpriced, ...]:
-    found = facts.group_by(["provider", "model"]).aggregate(
-        events=facts.unpriced_events.sum(),
-        input_tokens=facts.unpriced_input_tokens.sum(),
-        output_tokens=facts.unpriced_output_tokens.sum(),
-    )
-    rows = [_whole(row) for row in found.to_pyarrow().to_pylist() if row["events"]]
-    return tuple(sorted(msgspec.convert(rows, list[Unpriced]), key=lambda row: (-row.events, row.provider, row.model)))
-
-
-def _whole(row: dict[str, Any]) -> dict[str, Any]:
-    """Turn sums, which engines may give as decimals, into whole numbers."""
-    return {name: int(value) if isinstance(value, Decimal) else value for name, value in row.items()}
+def _unpriced(found: Sequence[dict[str, Any]], names: Sequence[str], facts: Callable[..., Any]) -> tuple[Unpriced, ...]:
+    """Sum the unpriced events up by model: of the groups found where these tell models apart, else by asking again."""
+    if {"provider", "model"} <= set(names):
+        rows = [
+            {"provider": group[f"by_{names.index('provider')}"], "model": group[f"by_{names.index('model')}"]}
+            | {name: group[f"unpriced_{name}"] for name in UNPRICED}
+            for group in found
+        ]
+    else:
+        table = facts("provider", "model")
+        sums = {name: table[f"unpriced_{name}"].sum() for name in UNPRICED}
+        rows = table.group_by(["provider", "model"]).aggregate(**sums).to_pyarrow().to_pylist()
+    totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for row in rows:
+        total = totals[row["provider"], row["model"]]
+        total[:] = [before + int(row[name]) for before, name in zip(total, UNPRICED, strict=True)]
+    unpriced = [
+        Unpriced(provider=provider, model=model, **dict(zip(UNPRICED, total, strict=True)))
+        for (provider, model), total in totals.items()
+        if total[0]
+    ]
+    return tuple(sorted(unpriced, key=lambda row: (-row.events, row.provider, row.model)))
 
 
 def _may_be_early(group: dict[str, Any]) -> bool:

@@ -75,6 +75,7 @@ class Manifest:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._seen: tuple[tuple[int, int], tuple[list[Part], set[str]], dict[str, dict[str, Rollup]]] | None = None
 
     def parts(self, kind: Kind = "events") -> list[Part]:
         """List the parts in force, by day and age."""
@@ -96,8 +97,16 @@ class Manifest:
 
     def snapshot(self) -> tuple[list[Part], set[str]]:
         """Return parts and compacted logs as of one instant."""
+        (parts, compacted), _ = self.everything()
+        return list(parts), compacted
+
+    def everything(self) -> tuple[tuple[list[Part], set[str]], dict[str, dict[str, Rollup]]]:
+        """Return parts and compacted logs, and the rollups, as of one instant; read again only when they changed."""
         with self._state.reading():
-            return self.parts(), self.compacted()
+            version = self._state.version()
+            if self._seen is None or self._seen[0] != version:
+                self._seen = version, (self.parts(), self.compacted()), self.rollups()
+            return self._seen[1], self._seen[2]
 
     def commit(
         self,

@@ -106,15 +106,30 @@ class Moment:
         if plan.cube is not None and (summed := self._summed(plan.cube, plan, since, until)):
             selects.append(f'SELECT {listed}bucket AS "at", {", ".join(MEASURES)} FROM {summed}')
         taken_back = ", ".join(f"{_SETTLED.get(name, '0::BIGINT')} AS {name}" for name in MEASURES)
+        if not self._may_settle(parts):
+            return self._shown(names, selects, (events, unpriced, settling), views)
         selects.append(
             f'SELECT {listed}"at", {taken_back} FROM ({unpriced_sql}) '
             f"WHERE {inside} AND {OPEN} AND id IN (SELECT corrects FROM ({settling_sql}) WHERE {SETTLES})"
         )
+        return self._shown(names, selects, (events, unpriced, settling), views)
+
+    def _may_settle(self, parts: Sequence[Part]) -> bool:
+        """Whether there is a correction at all that gives an event its price."""
+        rollups = [self._rollup(part, SETTLING.kind) for part in parts]
+        return any(rollup is None or rollup.rows for rollup in rollups) or bool(
+            pc.any(pc.not_equal(self._snapshot.tail.column("corrects"), "")).as_py()
+        )
+
+    @staticmethod
+    def _shown(
+        names: Sequence[str], selects: Sequence[str], relations: Sequence[Relation], views: Views
+    ) -> "ibis.Table":
         schema = pa.schema(
             [*(SCHEMA.field(name) for name in names), SCHEMA.field("at")]
             + [pa.field(name, _KINDS.get(name, pa.int64())) for name in MEASURES]
         )
-        return views.show(" UNION ALL ".join(selects), schema, (events, unpriced, settling))
+        return views.show(" UNION ALL ".join(selects), schema, relations)
 
     def _plan(self, cube: Cube | None, parts: Sequence[Part], since: datetime | None, until: datetime | None) -> _Plan:
         if cube is None:

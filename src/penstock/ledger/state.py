@@ -87,6 +87,12 @@ class State:
         with self._lock:
             return self._connection.execute(query, values).fetchall()
 
+    def version(self) -> tuple[int, int]:
+        """Return what changes whenever anybody, in this process or another, commits something."""
+        with self._lock:
+            ((others,),) = self._connection.execute("PRAGMA data_version").fetchall()
+            return int(others), self._connection.total_changes
+
     @contextmanager
     def reading(self) -> Iterator[None]:
         """All reads in the block see the same instant; nobody waits for it."""

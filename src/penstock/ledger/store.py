@@ -276,7 +276,7 @@ class Ledger:
 
     def moment(self) -> Moment:
         """Return the ledger as of now, for questions about sums that shall agree with each other."""
-        return Moment(self.folder, self.snapshot(), self.manifest.rollups(), self._views)
+        return Moment(self.folder, self.snapshot(), self.manifest.everything()[1], self._views)
 
     def summary(self) -> "ibis.Table":
         """Return the totals of retired days by month, as an Ibis table; columns as `retention.SUMMARY`."""
