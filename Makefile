@@ -4,7 +4,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock bench bench-pins spark clean
+.PHONY: help demo test check format lock bench bench-pins soak spark clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -52,6 +52,9 @@ bench-pins: $(VENV)/.dev
 	@$(PIP) install uv
 	@cd benchmarks/pins && for pins in peers profile; do $(CURDIR)/$(VENV)/bin/uv pip compile $(LOCK) --upgrade $$pins.in -o $$pins.txt; done
 	@cd benchmarks/pins/portkey && rm -f package-lock.json && npm install --silent --package-lock-only --omit-lockfile-registry-resolved
+
+soak: $(VENV)/.dev  ## Kill workers under load in 50 runs, and hold the ledger against the bill
+	@$(VENV)/bin/python -m tests.gateway.soak
 
 spark: $(VENV)/.dev  ## Ask the ledger's questions of Spark too (a large download; needs Java)
 	@$(PIP) install --require-hashes -r requirements/spark.txt

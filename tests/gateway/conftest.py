@@ -50,9 +50,12 @@ def free_port() -> int:
 class Server:
     """`penstock serve` in processes of its own."""
 
-    def __init__(self, folder: Path, settings: str, *options: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, settings: str, *options: str, environment: dict[str, str] | None = None,
+                 data: Path | None = None) -> None:  # fmt: skip
         self.folder = folder
-        self.data = folder / "data"
+        self.data = data or folder / "data"
+        self.last_bill = ""
+        """Dollars that the sandbox had billed when it was told to stop."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         file = folder / "penstock.toml"
@@ -118,6 +121,8 @@ class Server:
 
     def stop(self) -> None:
         if self.process.poll() is None:
+            with contextlib.suppress(OSError, KeyError):
+                self.last_bill = self.bill()["totals"]["cost"]
             self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(40)
@@ -131,10 +136,10 @@ def start(tmp_path):
     """Start servers; they are stopped at the end."""
     servers = []
 
-    def start_one(settings: str = SANDBOX, *options: str, environment=None) -> Server:
+    def start_one(settings: str = SANDBOX, *options: str, environment=None, data=None) -> Server:
         folder = tmp_path / f"server-{len(servers)}"
         folder.mkdir()
-        servers.append(Server(folder, settings, *options, environment=environment))
+        servers.append(Server(folder, settings, *options, environment=environment, data=data))
         return servers[-1]
 
     yield start_one

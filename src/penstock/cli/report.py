@@ -72,7 +72,7 @@ def report(
         raise InputError("--only takes a dimension and a value, as in: --only team=support")
     names = tuple(dict.fromkeys(name.strip() for name in by.split(",") if name.strip()))
     with ledger_for(load(common.config, data=common.data), create=False) as ledger:
-        found = spend(ledger.table(), by=names, since=since, until=until, time_zone=time_zone, where=where)
+        found = spend(ledger.moment(), by=names, since=since, until=until, time_zone=time_zone, where=where)
     if common.json:
         print_json(_document(found, names, since, until, time_zone))
     elif csv_:

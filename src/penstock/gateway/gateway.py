@@ -129,6 +129,10 @@ class Gateway:
         try:
             if self._booking.error is not None:
                 raise RefusedError(503, "ledger_unavailable", f"No call is taken now: {self._booking.error}")
+            if self._booking.behind:
+                await self._room()
+                if inbound.transport.is_closing():
+                    return
             call = self._call(inbound, request, endpoint, deployment, request_id)
             reply = await self._proceed(call)
             if not reply.relayed:
@@ -145,6 +149,14 @@ class Gateway:
             self._refuse(inbound, request, endpoint, request_id, refusal)
         finally:
             self.calls -= 1
+
+    async def _room(self) -> None:
+        """Wait for the ledger's disk, or refuse, as it is configured."""
+        try:
+            await self._booking.room()
+        except LedgerError as error:
+            reason = "ledger_unavailable" if self._booking.error is not None else "ledger_behind"
+            raise RefusedError(503, reason, f"No call is taken now: {error}") from error
 
     def _call(
         self, inbound: Inbound, request: Request, endpoint: Endpoint, deployment: str, request_id: str
