@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from tests.gateway.conftest import SANDBOX
 from tests.gateway.soak import one_run
 
 BODY = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hold?"}], "max_tokens": 5})

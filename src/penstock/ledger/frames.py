@@ -91,5 +91,5 @@ def _is_begun(rest: bytes) -> bool:
         return there.startswith(MARK) or MARK.startswith(there)
     mark, length, checksum, sequence = FRAME.unpack_from(rest)
     bodies = rest[FRAME.size :], there[FRAME.size :]
-    whole = len(bodies[0]) == length or any(zlib.crc32(body, _seed(sequence)) == checksum for body in bodies)
+    whole = len(bodies[0]) == length or any(crc32(body, _seed(sequence)) == checksum for body in bodies)
     return mark == MARK and len(bodies[1]) < length <= LARGEST and not whole

@@ -175,7 +175,8 @@ def _roll_up(
 def view_parts(engine: duckdb.DuckDBPyConnection, folder: Path, parts: Iterable[Part]) -> None:
     """Make some parts the view `parts`, of which the queries of rollups speak."""
     selects = [
-        f"SELECT {part.number}::BIGINT AS number, * FROM ({Relation(engine, folder, [part], name='rolled').sql})"
+        f"SELECT {part.number}::BIGINT AS number, * "
+        f"FROM ({Relation(engine, folder, [part], name=f'part_{part.number}').sql})"  # each its own: some are remote
         for part in parts
     ]
     engine.execute(f"CREATE OR REPLACE TEMP VIEW parts AS {' UNION ALL '.join(selects)}")

@@ -30,7 +30,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     """One thing that is wrong."""
 
     kind: str
-    """Stable: frame, event, gap, missing, checksum, columns, rows, cost, duplicate, price_state, rollup or state."""
+    """Stable: frame, event, gap, missing, checksum, columns, rows, cost, duplicate, price_state or rollup."""
     place: str
     detail: str
 
