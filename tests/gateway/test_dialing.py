@@ -219,7 +219,9 @@ def test_tls_goes_through_a_proxy_that_sees_no_request(authority, ca_file):
     async def story() -> None:
         provider, between = Provider(), HttpProxy()
         async with provider.tcp(context=server_context(authority, "localhost")) as port, between.running() as at:
-            address, _ = address_of(f"https://localhost:{port}", ca_file=ca_file, proxy=f"http://me:p%40ss@127.0.0.1:{at}")
+            address, _ = address_of(
+                f"https://localhost:{port}", ca_file=ca_file, proxy=f"http://me:p%40ss@127.0.0.1:{at}"
+            )
             assert await ask(address, 3) == [b"1"] * 3
         secret = base64.b64encode(b"me:p@ss").decode()
         assert between.heads == [
@@ -234,7 +236,10 @@ def test_tls_goes_through_a_proxy_that_sees_no_request(authority, ca_file):
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "the proxy answered: 407 Proxy Authentication Required"),
+        (
+            b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+            "the proxy answered: 407 Proxy Authentication Required",
+        ),
         (b"nonsense\r\n\r\n", "the proxy answered: no HTTP"),
         (b"HTTP/1.1 200 OK\r\n\r\nmore than that", "not one to CONNECT"),
         (b"x" * 20_000, "not one to CONNECT"),
@@ -289,11 +294,11 @@ def test_an_address_that_cannot_be_used_is_said_to_be_so(url):
 
 
 def test_a_file_of_authorities_that_cannot_be_used_is_named(tmp_path):
-    with pytest.raises(InputError, match="nowhere.pem cannot be used as `ca_file`: No such file"):
+    with pytest.raises(InputError, match=r"nowhere\.pem cannot be used as `ca_file`: No such file"):
         tls_context(str(tmp_path / "nowhere.pem"))
     empty = tmp_path / "empty.pem"
     empty.write_text("")
-    with pytest.raises(InputError, match="empty.pem cannot be used"):
+    with pytest.raises(InputError, match=r"empty\.pem cannot be used"):
         tls_context(str(empty))
 
 

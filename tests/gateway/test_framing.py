@@ -1,20 +1,23 @@
 """Where a message ends: the door and the connection to a provider never see it elsewhere than h11 does."""
 
 import asyncio
+from itertools import pairwise
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-from penstock.gateway.server import Crowd, ServerLimits
 from tests.gateway.framing import door_reads, h11_client_reads, h11_reads, provider_reads
 
+from penstock.gateway.server import Crowd, ServerLimits
+
 SCRAPS = [
-    b"POST /a HTTP/1.1\r\n", b"GET /b?c=d HTTP/1.1\r\n", b"HEAD / HTTP/1.1\r\n", b"POST /a HTTP/1.0\r\n", b"Host: h\r\n",
+    b"POST /a HTTP/1.1\r\n", b"GET /b?c=d HTTP/1.1\r\n", b"HEAD / HTTP/1.1\r\n", b"POST /a HTTP/1.0\r\n",
+    b"Host: h\r\n",
     b"Content-Length: 3\r\n", b"content-length:3\r\n", b"Content-Length: 0\r\n", b"Content-Length: 10\r\n",
     b"Transfer-Encoding: chunked\r\n", b"transfer-encoding:chunked \r\n", b"Transfer-Encoding: gzip, chunked\r\n",
     b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Expect: 100-continue\r\n", b"Upgrade: h2c\r\n",
     b"Connection: Upgrade\r\n", b"X: y\r\n", b"X: Content-Length: 3\r\n", b"Content-Length", b": 3\r\n", b"\r\n",
-    b"abc", b"3\r\nabc\r\n", b"03\r\nabc\r\n", b"3;x=y\r\nabc\r\n", b"0\r\n\r\n", b"0\r\nX: y\r\n\r\n", b"A\r\n0123456789\r\n",
+    b"abc", b"3\r\nabc\r\n", b"03\r\nabc\r\n", b"3;x=y\r\nabc\r\n", b"0\r\n\r\n", b"0\r\nX: y\r\n\r\n",
+    b"A\r\n0123456789\r\n",
     b"\r", b"\n", b" ", b"\t", b"\x00", b"\xff", b",", b"+", b"0x", b";", b"-1", b"chunked",
 ]  # fmt: skip
 HEADS = [b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -46,13 +49,15 @@ def messages(heads: list[bytes], scraps: list[bytes]) -> st.SearchStrategy[bytes
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     """Cut bytes as a network would."""
     edges = [0, *sorted({place % (len(data) + 1) for place in places}), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False) if start < end]
+    return [data[start:end] for start, end in pairwise(edges) if start < end]
 
 
 @settings(max_examples=1500, deadline=None)
 @given(messages(HEADS, SCRAPS), st.lists(st.integers(0, 400), max_size=6))
 @example(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: h\r\n\r\n", [])
-@example(b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n\r\nGET / HTTP/1.1\r\n", [])
+@example(
+    b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n\r\nGET / HTTP/1.1\r\n", []
+)
 @example(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 16\r\n\r\n\r\nUpgrade: h2c\r\n", [])
 def test_whatever_the_door_takes_h11_takes_for_the_same(data, places):
     ours = door_reads(cut(data, places))

@@ -95,9 +95,9 @@ class Inbound(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_begun_at", "_blank", "_body", "_buffer", "_busy", "_chunks", "_crowd", "_deaf", "_handle", "_head",
-        "_head_only", "_held", "_limits", "_linger_from", "_loop", "_missing", "_outbox", "_paused", "_quiet_from",
-        "_refusal", "_seen", "_stuck_at", "_stuck_bytes", "_taking_leave", "closed", "leaving", "on_drained",
-        "on_gone", "streaming", "transport",
+        "_head_only", "_held", "_held_up", "_limits", "_linger_from", "_loop", "_missing", "_outbox", "_paused",
+        "_quiet_from", "_refusal", "_said_last", "_seen", "_stuck_at", "_stuck_bytes", "_taking_leave", "closed",
+        "leaving", "on_drained", "on_gone", "streaming", "transport",
     )  # fmt: skip
 
     def __init__(self, crowd: Crowd) -> None:
@@ -118,6 +118,8 @@ class Inbound(asyncio.Protocol):
         """Bytes of it that are still to come."""
         self._chunks: Unchunked | None = None
         self._held = 0
+        self._held_up = False
+        """The next request waits until the client has taken more of its answers."""
         self._ahead: deque[Request] = deque()
         self._busy = False
         self._deaf = False
@@ -131,6 +133,8 @@ class Inbound(asyncio.Protocol):
         self._stuck_bytes = 0
         self._head_only = False
         self._quiet_from = crowd.loop.time()
+        self._said_last = False
+        """The head of the stream that is being sent says that the connection ends with it."""
         self._taking_leave = False
         self.closed = False
         self.leaving = False
@@ -205,6 +209,9 @@ class Inbound(asyncio.Protocol):
         self._stuck_at = 0.0
         if self.on_drained is not None:
             self.on_drained(True)
+        if self._held_up:
+            self._held_up = False
+            self._go_on()
 
     # Reading
 
@@ -325,6 +332,7 @@ class Inbound(asyncio.Protocol):
 
     def _hang_up(self) -> None:
         """Say the refusal, and read on: what is not read the system answers with a reset that overtakes our words."""
+        self._let_go()
         self._outbox.write(self.transport, self._refusal)
         if self.leaving:
             self._outbox.close(self.transport)
@@ -338,7 +346,9 @@ class Inbound(asyncio.Protocol):
         """Send a whole response; `head` ends before the empty line, and this adds the length."""
         if self.closed:
             return
-        closing = b"" if keep_alive and not self._taking_leave else b"connection: close\r\n"
+        if self._taking_leave and not self._ahead:
+            keep_alive = False
+        closing = b"" if keep_alive else b"connection: close\r\n"
         shown = b"" if self._head_only else body
         self._outbox.write(self.transport, b"%scontent-length: %d\r\n%s\r\n%s" % (head, len(body), closing, shown))
         self._answered(keep_alive)
@@ -346,9 +356,10 @@ class Inbound(asyncio.Protocol):
     def start_stream(self, head: bytes, *, chunked: bool) -> None:
         """Send the head of a stream."""
         self.streaming = True
+        self._said_last = self._taking_leave and not self._ahead
         if not self.closed:
             framing = b"transfer-encoding: chunked\r\n" if chunked else b""
-            closing = b"connection: close\r\n" if self._taking_leave or not chunked else b""
+            closing = b"connection: close\r\n" if self._said_last or not chunked else b""
             self._outbox.write(self.transport, b"%b%b%b\r\n" % (head, framing, closing))
 
     def write_chunk(self, data: bytes) -> None:
@@ -370,7 +381,7 @@ class Inbound(asyncio.Protocol):
             self._outbox.write(self.transport, b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n")
         else:
             self.write_raw(last)
-        self._answered(keep_alive and chunked)
+        self._answered(keep_alive and chunked and not self._said_last)
 
     def break_off(self) -> None:
         """End a stream in a way that no client takes for its proper end."""
@@ -382,11 +393,18 @@ class Inbound(asyncio.Protocol):
     def _answered(self, keep_alive: bool) -> None:
         self.on_gone = self.on_drained = None
         self._quiet_from = self._loop.time()
-        if not keep_alive or self._taking_leave:
+        if not keep_alive:  # and the client knows it: a request that it sent meanwhile would be lost
             self._outbox.close(self.transport)
             return
         if self._held and not self._ahead and self._head is None:
             self._let_go()
+        if self._stuck_at:  # who does not take its answers gets no further ones
+            self._held_up = True
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Turn to the next request, or wait for one."""
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
@@ -429,5 +447,9 @@ class Inbound(asyncio.Protocol):
     def take_leave(self, now: float) -> None:
         """Answer what is under way, say with it that it was the last, and hang up on who has been silent a while."""
         self._taking_leave = True
-        if not self._busy and not self._begun_at and now - self._quiet_from > IDLE_WHEN_LEAVING:
+        if self.transport.is_closing():
+            # TLS waits for the other side's goodbye, which an idle client says only when it looks again.
+            if now - self._quiet_from > 2 * IDLE_WHEN_LEAVING and not self.transport.get_write_buffer_size():
+                self.transport.abort()
+        elif not self._busy and not self._begun_at and now - self._quiet_from > IDLE_WHEN_LEAVING:
             self._outbox.close(self.transport)

@@ -153,8 +153,19 @@ class Connection(asyncio.Protocol):
     """One connection to a provider; carries one exchange at a time."""
 
     __slots__ = (
-        "_between_chunks", "_complete", "_fresh", "_head_size", "_keep", "_loop", "_origin", "_parser", "_parts",
-        "closed", "exchange", "idle_since", "transport",
+        "_between_chunks",
+        "_complete",
+        "_framing",
+        "_fresh",
+        "_keep",
+        "_loop",
+        "_origin",
+        "_parser",
+        "_parts",
+        "closed",
+        "exchange",
+        "idle_since",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, origin: "Origin", loop: asyncio.AbstractEventLoop) -> None:
@@ -169,7 +180,7 @@ class Connection(asyncio.Protocol):
         self._keep = False
         self._between_chunks = False
         self._fresh = True
-        self._head_size = 0
+        self._framing = 0
         self._parser = httptools.HttpResponseParser(self)
 
     def send(self, request: bytes, deadline: float, stall_timeout: float, max_reply: int) -> Exchange:
@@ -179,7 +190,7 @@ class Connection(asyncio.Protocol):
         exchange.stall_timeout = stall_timeout
         self._complete = self._between_chunks = False
         self._fresh = True
-        self._head_size = 0
+        self._framing = 0
         self._origin.outbox.write(self.transport, request)  # type: ignore[arg-type]  # connected before it is handed out
         return exchange
 
@@ -200,6 +211,8 @@ class Connection(asyncio.Protocol):
     def resume(self) -> None:
         """Read on."""
         if not self.closed and self.transport is not None:
+            if self.exchange is not None:  # the provider was kept waiting; its own time begins anew
+                self.exchange.deadline = self._loop.time() + self.exchange.stall_timeout
             self.transport.resume_reading()
 
     # asyncio.Protocol
@@ -245,7 +258,10 @@ class Connection(asyncio.Protocol):
                     return
                 data = data[end:]
         try:
+            self._framing += len(data)
             self._parser.feed_data(data)
+            if self._framing > LONGEST_HEAD and not self._complete:
+                raise httptools.HttpParserError("its head, or what stands between its chunks, is too large")
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._complete:
                 self._spoilt(str(error))
@@ -298,9 +314,6 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a header; a trailer comes too late to mean anything."""
-        self._head_size += len(name) + len(value) + 4
-        if self._head_size > LONGEST_HEAD:
-            raise ValueError("its head is too large")
         if not self._complete and self.exchange.status == 0:  # type: ignore[union-attr]
             self.exchange.headers.append((name.lower(), value))  # type: ignore[union-attr]
 
@@ -322,6 +335,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """Collect a piece of the body."""
+        self._framing -= len(body)
         if not self._complete:
             self._parts.append(body)
 
@@ -331,6 +345,7 @@ class Connection(asyncio.Protocol):
 
     def on_chunk_complete(self) -> None:
         """Note that the parser stands between two chunks: a whole one need not pass through it."""
+        self._framing = 0
         self._between_chunks = True
 
     def on_message_complete(self) -> None:
@@ -410,6 +425,11 @@ class Origin:
 
     def give_back(self, connection: Connection, now: float) -> None:
         """Keep a connection for the next exchange."""
+        if connection.transport.get_write_buffer_size():  # type: ignore[union-attr]  # it was connected
+            # Answered before all of the request was sent: what is still to go out must not precede the next one.
+            self.drop(connection)
+            connection.abort()
+            return
         connection.idle_since = now
         self._idle.append(connection)
         if self._queue:
