@@ -129,8 +129,10 @@ def h11_reads(data: bytes) -> Read:
         data = judge.trailing_data[0]
 
 
-def provider_reads(pieces: list[bytes], *, closes: bool) -> Read:
+def provider_reads(pieces: list[bytes], *, closes: bool, loop: asyncio.AbstractEventLoop | None = None) -> Read:
     """Let a provider answer one request with these bytes, and perhaps close."""
+    if loop is not None:
+        return loop.run_until_complete(_provider_reads(pieces, closes=closes))
     loop = asyncio.new_event_loop()
     try:
         return loop.run_until_complete(_provider_reads(pieces, closes=closes))

@@ -94,10 +94,10 @@ class Inbound(asyncio.Protocol):
     """One connection of a client."""
 
     __slots__ = (
-        "_ahead", "_begun_at", "_blank", "_body", "_buffer", "_busy", "_chunks", "_crowd", "_deaf", "_handle", "_head",
-        "_head_only", "_held", "_held_up", "_limits", "_linger_from", "_loop", "_missing", "_outbox", "_paused",
-        "_quiet_from", "_refusal", "_said_last", "_seen", "_stuck_at", "_stuck_bytes", "_taking_leave", "closed",
-        "leaving", "on_drained", "on_gone", "streaming", "transport",
+        "_ahead", "_asked", "_begun_at", "_blank", "_body", "_buffer", "_busy", "_chunks", "_crowd", "_deaf",
+        "_handle", "_head", "_head_only", "_held", "_held_up", "_limits", "_linger_from", "_loop", "_missing",
+        "_outbox", "_paused", "_quiet_from", "_refusal", "_said_last", "_seen", "_stuck_at", "_stuck_bytes",
+        "_taking_leave", "closed", "leaving", "on_drained", "on_gone", "streaming", "transport",
     )  # fmt: skip
 
     def __init__(self, crowd: Crowd) -> None:
@@ -121,6 +121,8 @@ class Inbound(asyncio.Protocol):
         self._held_up = False
         """The next request waits until the client has taken more of its answers."""
         self._ahead: deque[Request] = deque()
+        self._asked = False
+        """A request of what was read in this turn has been put to the handler."""
         self._busy = False
         self._deaf = False
         """Nothing that the client may still say is listened to."""
@@ -184,6 +186,7 @@ class Inbound(asyncio.Protocol):
                     self._head_only = False  # a remembered head has a body
                     self._handle(self, Request(head, data[start:]))
                     return
+        self._asked = False
         try:
             while data and not self._deaf:
                 data = self._read_head(data) if self._head is None else self._read_body(self._head, data)
@@ -252,6 +255,7 @@ class Inbound(asyncio.Protocol):
                 raise self._too_large()
             if length <= len(data):
                 self._blank = False
+                self._begun_at = 0.0
                 self._whole(Request(head, data[:length]))
                 return data[length:]
             self._missing = length
@@ -288,12 +292,15 @@ class Inbound(asyncio.Protocol):
     def _whole(self, request: Request) -> None:
         """Answer the request now, or after the ones that came before it."""
         self._deaf = not request.head.keep_alive
-        if not self._busy:
-            self._busy = True
+        if not self._busy and not self._asked:
+            self._busy = self._asked = True
             self._head_only = request.head.method == "HEAD"
             self._handle(self, request)
             return
         self._ahead.append(request)
+        if not self._busy:  # those before it were answered at once; but one turn must not answer a whole pipeline
+            self._busy = True
+            self._loop.call_soon(self._next)
         if len(self._ahead) >= self._limits.max_pipeline and not self._paused:
             self._paused = True
             self.transport.pause_reading()
@@ -405,8 +412,9 @@ class Inbound(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Turn to the next request, or wait for one."""
-        if self._paused:
+        if self._paused and len(self._ahead) <= self._limits.max_pipeline:  # the next one is taken off now
             self._paused = False
+            self._begun_at = self._begun_at and self._loop.time()  # it was we who did not listen
             self.transport.resume_reading()
         if self._ahead:
             # On the next turn: a long pipeline must not become a deep stack.
@@ -439,7 +447,7 @@ class Inbound(asyncio.Protocol):
         elif self._linger_from:
             if quiet > LINGER_SECONDS or now - self._linger_from > LONGEST_LINGER:
                 self.transport.abort()
-        elif self._begun_at and now - self._begun_at > self._limits.request_timeout:
+        elif self._begun_at and not self._paused and now - self._begun_at > self._limits.request_timeout:
             self._refuse(BadRequestError(408, "The request took too long to come."))
         elif not self._busy and not self._begun_at and quiet > self._limits.idle_timeout:
             self._outbox.close(self.transport)

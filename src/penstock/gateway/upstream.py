@@ -13,12 +13,14 @@ import httptools
 from penstock.gateway.dialing import Address, DialError
 from penstock.gateway.driving import Waiter
 from penstock.gateway.outbox import Outbox
-from penstock.gateway.shortcuts import WholeReply, whole_chunks, whole_reply
+from penstock.gateway.shortcuts import PLAIN, WholeReply, whole_chunks, whole_reply
 
 HIGH_WATER = 256 * 1024
 """Bytes of a reply that may wait for a slow client before its provider is made to wait."""
 NOT_RETURNED = frozenset(b"connection keep-alive transfer-encoding content-length trailer upgrade".split())
 """Headers that concern the hop from the provider only."""
+FRAMING = frozenset({b"transfer-encoding", b"content-length"})
+"""Headers that come too late as trailers, and may mean something to another parser."""
 IDLE_SECONDS = 45.0
 """A connection unused for this long is closed: providers close theirs after a minute or more."""
 BEGINNING = ord("H")
@@ -312,9 +314,19 @@ class Connection(asyncio.Protocol):
         if self._complete:
             self._keep = False
 
+    def on_status(self, reason: bytes) -> None:
+        """Refuse what has no place in a first line; llhttp looks for its end only."""
+        if reason.translate(None, PLAIN):
+            raise ValueError("its status line has characters that do not belong there")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a header; a trailer comes too late to mean anything."""
-        if not self._complete and self.exchange.status == 0:  # type: ignore[union-attr]
+        if self._complete:
+            return
+        if self.exchange.status:  # type: ignore[union-attr]
+            if name.lower() in FRAMING:
+                raise ValueError("a trailer says how long it is")
+        else:
             self.exchange.headers.append((name.lower(), value))  # type: ignore[union-attr]
 
     def on_headers_complete(self) -> None:
