@@ -89,6 +89,7 @@ def test_a_door_that_has_seen_heads_before_understands_the_same(conversations):
 @example(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab", [], True)
 @example(b"HTTP/1.1 200 OK\x00\r\nContent-Length: 3\r\n\r\nabc", [9], False)
 @example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nTransfer-Encoding: x\r\n\r\n", [], False)
+@example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chuNked\r\n\r\nabc", [], True)
 def test_whatever_is_taken_for_a_providers_reply_h11_takes_for_the_same(data, places, closes):
     ours = provider_reads(cut(data, places), closes=closes)
     theirs = h11_client_reads(data, closes=closes)

@@ -9,6 +9,7 @@ import socket
 import ssl
 import stat
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec import Struct
@@ -61,6 +62,13 @@ def _problem(error: Exception) -> str:
     if error.reason == "KEY_VALUES_MISMATCH":
         return "the private key is not the certificate's"
     return "there is no certificate with its private key in PEM form"
+
+
+def last_day(certificate: str) -> datetime:
+    """Return when a certificate, the first in its file, ends."""
+    # The standard library reads a certificate of its own only in this way.
+    found = ssl._ssl._test_decode_cert(certificate)  # type: ignore[attr-defined]  # noqa: SLF001
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(found["notAfter"]), UTC)
 
 
 def open_sockets(
@@ -132,12 +140,13 @@ def _open_unix(name: str) -> socket.socket:
         opened.close()
         reason = error.strerror or str(error)
         if error.errno == errno.EADDRINUSE:
-            reason = "another server answers there" if _is_socket(name) else "there is a file of that name"
+            reason = "another server answers there" if is_socket(name) else "there is a file of that name"
         raise InputError(f"Cannot listen on the Unix socket {name}: {reason}.") from None
     return opened
 
 
-def _is_socket(name: str) -> bool:
+def is_socket(name: str) -> bool:
+    """Tell whether a path is a Unix socket."""
     try:
         return stat.S_ISSOCK(Path(name).stat().st_mode)
     except FileNotFoundError:
@@ -146,7 +155,7 @@ def _is_socket(name: str) -> bool:
 
 def _is_left_over(name: str) -> bool:
     """Tell whether a server that was killed left its socket behind: one that nobody answers any more."""
-    if not _is_socket(name):
+    if not is_socket(name):
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)  # the queue of a busy server may be full

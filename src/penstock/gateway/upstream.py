@@ -300,7 +300,7 @@ class Connection(asyncio.Protocol):
             exchange.status != 0
             and error is None
             and not exchange.header(b"content-length")
-            and b"chunked" not in exchange.header(b"transfer-encoding")
+            and not exchange.header(b"transfer-encoding")
         )
         if until_close:
             exchange.completed()
