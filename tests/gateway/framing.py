@@ -1,15 +1,21 @@
 """What bytes mean as HTTP: to the door, to the connection to a provider, and to h11, which is the judge of both."""
 
 import asyncio
+import re
 from typing import NamedTuple
 
 import h11
+from h11 import _readers as h11_readers
 
 from penstock.gateway.dialing import Address
 from penstock.gateway.server import Crowd, Inbound, Request, ServerLimits, status_line
 from penstock.gateway.upstream import Connection, Exchange, Origin, UpstreamError
 
 ANSWER = [("content-length", "0")]
+
+# A chunk's size may have any number of leading zeros (RFC 9112, 7.1); h11 takes twenty digits at most, which is a
+# limit of its own and not another meaning.
+h11_readers.chunk_header_re = re.compile(h11_readers.chunk_header_re.pattern.replace(b"{1,20}", b"+"))
 
 
 class Wire:
