@@ -92,6 +92,7 @@ def test_a_door_that_has_seen_heads_before_understands_the_same(conversations):
 @example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nTransfer-Encoding: x\r\n\r\n", [], False)
 @example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chuNked\r\n\r\nabc", [], True)
 @example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"0" * 21 + b"\r\n\r\n", [], False)
+@example(b"HTTP/1.1 020 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", [], False)
 def test_whatever_is_taken_for_a_providers_reply_h11_takes_for_the_same(data, places, closes):
     ours = provider_reads(cut(data, places), closes=closes)
     theirs = h11_client_reads(data, closes=closes)

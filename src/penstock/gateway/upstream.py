@@ -334,6 +334,8 @@ class Connection(asyncio.Protocol):
         if self._complete:
             return
         status = self._parser.get_status_code()
+        if status < 100:
+            raise ValueError("its status is none")
         if status < 200:  # 100 Continue and its like: the real head follows
             self.exchange.headers.clear()  # type: ignore[union-attr]
             return
