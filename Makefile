@@ -4,7 +4,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock bench fuzz spark clean
+.PHONY: help demo test check format lock bench bench-pins soak fuzz spark clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -45,8 +45,17 @@ lock: $(VENV)/.dev  ## Resolve the dependencies anew, with hashes
 	@$(VENV)/bin/uv pip compile $(LOCK) pyproject.toml --extra spark -c requirements/dev.txt -o requirements/spark.txt
 	@$(VENV)/bin/uv pip compile $(LOCK) requirements/fuzz.in -o requirements/fuzz.txt
 
-bench: $(VENV)/.dev  ## Measure: ratios against others in one run
-	@$(VENV)/bin/python -m benchmarks
+bench: $(VENV)/.dev  ## Measure everything beside other gateways (20 minutes), and write benchmarks/RESULTS.md and PROFILE.md
+	@$(VENV)/bin/python -m benchmarks --full --peers --write benchmarks
+	@$(VENV)/bin/python -m benchmarks.worker_profile --write benchmarks/PROFILE.md
+
+bench-pins: $(VENV)/.dev
+	@$(PIP) install uv
+	@cd benchmarks/pins && for pins in peers profile; do $(CURDIR)/$(VENV)/bin/uv pip compile $(LOCK) --upgrade $$pins.in -o $$pins.txt; done
+	@cd benchmarks/pins/portkey && rm -f package-lock.json && npm install --silent --package-lock-only --omit-lockfile-registry-resolved
+
+soak: $(VENV)/.dev  ## Kill workers under load in 50 runs, and hold the ledger against the bill
+	@$(VENV)/bin/python -m tests.gateway.soak
 
 SECONDS_EACH ?= 60
 fuzz: $(VENV)/.dev  ## Look for bytes that are understood in two ways, a minute a side (SECONDS_EACH=300 for longer)

@@ -35,8 +35,8 @@ class Candidate(ABC):
     processes: Processes
 
     def headers(self) -> dict[str, str]:
-        """Return what a client sends besides the usual."""
-        return {"authorization": "Bearer sk-bench"}
+        """Return what a client sends besides the usual: the same to all, and here who is to pay."""
+        return {"authorization": "Bearer sk-bench", "x-penstock-team": "search", "x-penstock-feature": "answers"}
 
     @abstractmethod
     def start(self, upstream: Upstream, folder: Path) -> None:
@@ -132,10 +132,14 @@ class Nginx(Candidate):
         self.processes.wait_for(self.port, "/healthz", seconds=10)
 
 
+POLICIES = {"unpriced": '[prices]\nunpriced = "refuse"\n'}
+"""Every policy there is, and what switches it on. The names are those of the modules in `penstock.policies`."""
+
 PENSTOCK_CONFIGURATION = """\
 [ledger]
 fsync = "{fsync}"
 
+{policies}
 [[providers]]
 name = "bench"
 kind = "openai"
@@ -164,8 +168,13 @@ def _role(command: str) -> str:
 class Penstock(Candidate):
     """The gateway as a newcomer starts it: one worker, the control process, the supervisor."""
 
-    def __init__(self, name: str, title: str, *, fsync: str, path: str = "", booked: bool = True) -> None:
-        self.name, self.title, self._fsync, self.booked = name, title, fsync, booked
+    patience = 60.0
+    """Seconds until it must be ready. `under` is a program that runs it and looks on."""
+
+    def __init__(
+        self, name: str, title: str, *, fsync: str, path: str = "", booked: bool = True, under: tuple[str, ...] = ()
+    ) -> None:
+        self.name, self.title, self._fsync, self.booked, self._under = name, title, fsync, booked, under
         self.path = path or Candidate.path
         self.program = Path(sys.executable).with_name("penstock")
         if not self.program.exists():
@@ -182,16 +191,16 @@ class Penstock(Candidate):
         self.file.write_text(
             PENSTOCK_CONFIGURATION.format(
                 fsync=self._fsync, upstream=upstream.port, key=KEY_VARIABLE, model=MODEL,
-                input=INPUT_PRICE, cached=CACHED_PRICE, output=OUTPUT_PRICE,
+                input=INPUT_PRICE, cached=CACHED_PRICE, output=OUTPUT_PRICE, policies="\n".join(POLICIES.values()),
             )
         )  # fmt: skip
         self.processes = Processes(
-            [str(self.program), "serve", "--config", str(self.file), "--port", str(self.port), "--workers", "1",
-             "--data", str(self.data)],
+            [*self._under, str(self.program), "serve", "--config", str(self.file), "--port", str(self.port),
+             "--workers", "1", "--data", str(self.data)],
             folder / "penstock.log", {KEY_VARIABLE: "sk-upstream"}, _role,
         )  # fmt: skip
         self.processes.start()
-        self.processes.wait_for(self.port, "/readyz")
+        self.processes.wait_for(self.port, "/readyz", seconds=self.patience)
 
 
 def usual() -> list[Candidate]:
@@ -203,7 +212,8 @@ def usual() -> list[Candidate]:
             "penstock-relay", "Penstock's engine alone: an unmetered path, relayed as it is",
             fsync="interval", path="/v1/files", booked=False,
         ),
-        Penstock("penstock", "Penstock: metering, exact prices, ledger with fsync = interval", fsync="interval"),
+        Penstock("penstock", "Penstock: metering, exact prices, every policy, ledger with fsync = interval",
+                 fsync="interval"),
         Penstock("penstock-always", "the same with fsync = always: a reply ends when its event is on the disk",
                  fsync="always"),
     ]  # fmt: skip

@@ -1,47 +1,18 @@
-"""Other gateways, where they can be run: installed by name into a folder of their own, never into ours."""
+"""Other gateways, where they can be run: pinned, in folders of their own, never in ours."""
 
 import os
 import shutil
 import subprocess
-import venv
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.candidates import Candidate
+from benchmarks.environments import PINS, environment, fingerprint, run, version_in
 from benchmarks.errors import BenchmarkError
 from benchmarks.processes import Processes, free_port
 from benchmarks.replies import MODEL
 from benchmarks.wire.ends import Upstream
-
-INSTALL_SECONDS = 1200
-
-
-def _environment(folder: Path, name: str, packages: tuple[str, ...], say: Callable[[str], None]) -> Path:
-    """Return the `bin` of a virtual environment with these packages; made at its first use."""
-    home = folder / name
-    if not (home / "complete").exists():
-        say(f"installing {' '.join(packages)} into {home} (once)")
-        venv.create(home, with_pip=True)
-        pip = [
-            str(home / "bin" / "python"),
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            *packages,
-        ]
-        done = subprocess.run(pip, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
-        if done.returncode:
-            raise BenchmarkError(f"pip install {' '.join(packages)} failed: {done.stderr[-300:].strip()}")
-        (home / "complete").touch()
-    return home / "bin"
-
-
-def _version(python: Path, package: str) -> str:
-    ask = f"import importlib.metadata as m; print(m.version({package!r}))"
-    return subprocess.run([str(python), "-c", ask], capture_output=True, text=True, check=False).stdout.strip()
 
 
 class Peer(Candidate, ABC):
@@ -80,8 +51,8 @@ class LiteLLM(Peer):
         self._options = ["--run_granian"] if granian else []
 
     def prepare(self, folder: Path, say: Callable[[str], None]) -> None:
-        self._bin = _environment(folder, "litellm", ("litellm[proxy]", "granian"), say)
-        self.version = _version(self._bin / "python", "litellm")
+        self._bin = environment(folder, "peers", say)
+        self.version = version_in(self._bin / "python", "litellm")
 
     def start(self, upstream: Upstream, folder: Path) -> None:
         self.port = free_port()
@@ -134,8 +105,8 @@ class TensorZero(Peer):
     slow = False
 
     def prepare(self, folder: Path, say: Callable[[str], None]) -> None:
-        self._bin = _environment(folder, "tensorzero", ("tensorzero", "openai<3"), say)
-        self.version = _version(self._bin / "python", "tensorzero")
+        self._bin = environment(folder, "peers", say)
+        self.version = version_in(self._bin / "python", "tensorzero")
 
     def start(self, upstream: Upstream, folder: Path) -> None:
         file, program = folder / "tensorzero.toml", folder / "embedded.py"
@@ -157,7 +128,7 @@ class Portkey(Peer):
 
     def headers(self) -> dict[str, str]:
         return {
-            "authorization": "Bearer sk-bench",
+            **super().headers(),
             "x-portkey-provider": "openai",
             "x-portkey-custom-host": f"http://127.0.0.1:{self._upstream}/v1",
         }
@@ -167,15 +138,16 @@ class Portkey(Peer):
         if not node or not npm:
             self.missing = "node and npm are not installed"
             return
-        self._node, home = node, folder / "portkey"
+        pins = [PINS / "portkey" / name for name in ("package.json", "package-lock.json")]
+        self._node, home = node, folder / f"portkey-{fingerprint(*pins)}"
         package = home / "node_modules" / "@portkey-ai" / "gateway"
-        if not package.exists():
-            say(f"installing @portkey-ai/gateway into {home} (once)")
+        if not (home / "complete").exists():
+            say(f"installing the Portkey gateway into {home} (once)")
             home.mkdir(parents=True, exist_ok=True)
-            command = [npm, "install", "--silent", "--ignore-scripts", "--prefix", str(home), "@portkey-ai/gateway"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
-            if done.returncode:
-                raise BenchmarkError(f"npm install @portkey-ai/gateway failed: {done.stderr[-300:].strip()}")
+            for file in pins:
+                shutil.copy(file, home)
+            run([npm, "ci", "--silent", "--ignore-scripts"], "npm ci of the Portkey gateway", folder=home)
+            (home / "complete").touch()
         self._server = package / "build" / "start-server.js"
         ask = "process.stdout.write(require(process.argv[1]).version)"
         self.version = subprocess.run(
@@ -199,7 +171,7 @@ def peers(folder: Path, say: Callable[[str], None], wanted: frozenset[str]) -> l
     for peer in found:
         try:
             peer.prepare(folder, say)
-        except (BenchmarkError, subprocess.TimeoutExpired) as error:
+        except BenchmarkError as error:
             peer.missing = str(error)
     return found
 

@@ -11,7 +11,7 @@ from random import Random
 
 from penstock.cli.plan_demand import minutes_of_trace
 from penstock.planning.agents import Agent, Agents, agents
-from penstock.planning.demand import Minute, best_ptus, bill, loads
+from penstock.planning.demand import Minute, Mix, best_ptus, bill, loads
 from penstock.planning.month import Month, month
 from penstock.planning.prices import Prices
 from penstock.planning.ptu import Ptu, ptu
@@ -50,7 +50,8 @@ def main() -> None:
     chain = tuple(Agent(**{**{f: getattr(loop, f) for f in loop.__dataclass_fields__}, "name": n}) for n in "abc")
     timed("agents, 10,000 runs of three agents", lambda: agents(Agents(agents=chain), prices))
     minutes = month_of_minutes()
-    demand = loads(minutes, capacity.models["gpt-4o"], prices.row("gpt-4o"), Decimal(0))
+    row = prices.row("gpt-4o")
+    demand = loads(minutes, Mix(capacity.models["gpt-4o"], row, row.rates["input"]))
     yearly = capacity.rate("global").year
     assert yearly is not None
     timed("best PTUs for a month of 43,800 minutes, by quantile", lambda: best_ptus(demand, yearly / 12, 15, 5))

@@ -45,6 +45,8 @@ class Run:
     """Turns with errors or wrong replies, and ledgers that disagree: the run is then no good."""
     notes: list[str] = field(default_factory=list)
     """Errors and wrong replies of other gateways."""
+    rounds: int = 0
+    """Rounds that were begun: fewer than asked for where the time was up."""
     whole: dict[str, dict[str, float]] = field(default_factory=dict)
     """For each candidate: requests of all its turns, and CPU seconds by role from its start to its end."""
 
@@ -58,9 +60,14 @@ def measure(
     seconds: float,
     folder: Path,
     say: Callable[[str], None],
+    minutes: float = 60.0,
 ) -> Run:
-    """Start all candidates, let them take turns, end them, and compare the books."""
+    """Start all candidates, let them take turns, end them, and compare the books.
+
+    No round is begun (but the first) that would probably last beyond `minutes`.
+    """
     run = Run()
+    begun = time.monotonic()
     billed: dict[str, dict[str, int]] = {}
     idle: dict[str, dict[str, float]] = {}
     started: list[Candidate] = []
@@ -76,13 +83,29 @@ def measure(
                 started.append(candidate)
                 idle[candidate.name] = candidate.cpu()
                 say(f"started: {candidate.name} {candidate.version}".rstrip())
+            last = 0.0
             for number in range(rounds):
+                now = time.monotonic()
+                if number and now + last > begun + minutes * 60:
+                    say(f"the time is up after {number} rounds")
+                    break
+                run.rounds = number + 1
                 for workload in workloads:
-                    for candidate in started:
-                        if candidate.slow and not workload.slow:
+                    for candidate in list(started):
+                        if number >= (workload.slow_rounds if candidate.slow else workload.rounds):
                             continue
                         before = upstream.bill()
-                        turn = _turn(how, upstream, candidate, workload, number=number, seconds=seconds)
+                        try:
+                            turn = _turn(how, upstream, candidate, workload, number=number, seconds=seconds)
+                        except BenchmarkError as error:
+                            started.remove(candidate)
+                            candidate.stop()
+                            run.not_run[candidate.name] = f"left the run at {workload.name}: {error}"
+                            (run.notes if candidate.peer else run.problems).append(
+                                f"{candidate.name} at {workload.name}: {error}"
+                            )
+                            say(f"{candidate.name} leaves the run: {error}")
+                            continue
                         after = upstream.bill()
                         sums = billed.setdefault(candidate.name, dict.fromkeys(after, 0))
                         for name in sums:
@@ -96,7 +119,8 @@ def measure(
                             )
                             (run.notes if candidate.peer else run.problems).append(problem)
                             say(problem)
-                say(f"round {number + 1} of {rounds} done")
+                    say(f"round {number + 1} of {rounds}: {workload.name}, {time.monotonic() - begun:.0f} s so far")
+                last = time.monotonic() - now
             for candidate in started:
                 _close(run, candidate, billed.get(candidate.name), idle[candidate.name], say)
         finally:

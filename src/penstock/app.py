@@ -229,7 +229,7 @@ def run_worker(settings: Settings, run: Path, name: str, listening: Sequence[int
         loop = asyncio.get_running_loop()
         destinations = {provider.name: Destination(provider, loop) for provider in settings.providers}
         control = Destination(Provider(name="control", base_url=LOCAL, unix_socket=str(run / "control.sock")), loop)
-        booking = Booking(writer, settings.ledger.fsync, loop)
+        booking = Booking(writer, settings.ledger.fsync, loop, settings.ledger.backlog)
 
         def build(loop: asyncio.AbstractEventLoop) -> Gateway:
             return Gateway(
@@ -284,12 +284,16 @@ def run_control(settings: Settings, run: Path) -> None:
 
 
 def _compact_now_and_then(settings: Settings, stop: threading.Event) -> None:
+    said = ""
     with ledger_for(settings) as ledger:
         while not stop.wait(settings.ledger.compact_seconds):
             try:
                 ledger.compact()
+                said = ""
             except PenstockError as error:
-                log.error("compaction: %s", error)  # noqa: TRY400  # the sentence says it all
+                if str(error) != said:  # a disk stays full for many rounds: once is enough
+                    log.error("compaction: %s", error)  # noqa: TRY400  # the sentence says it all
+                said = str(error)
 
 
 def run_sandbox(settings: Settings, run: Path) -> None:

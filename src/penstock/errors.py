@@ -56,16 +56,6 @@ class PlanError(InputError):
         super().__init__(f"{field}: {problem}")
 
 
-class UnpricedError(PenstockError):
-    """A model, or a unit that it bills, has no price."""
-
-    code = "unpriced"
-
-    def __init__(self, model: str, unit: str) -> None:
-        self.model, self.unit = model, unit
-        super().__init__(f"No price for {unit} of {model}. Add one with: penstock prices set {model}")
-
-
 class UsageError(PenstockError):
     """A usage report contradicts itself; both numbers are in the message."""
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from penstock.errors import InputError, SettingsError
-from penstock.gateway.booking import Fsync
+from penstock.gateway.booking import Backlog, Fsync
 from penstock.gateway.dialing import address_of
 from penstock.gateway.gateway import GatewaySettings
 from penstock.gateway.listening import InboundTls
@@ -42,10 +42,21 @@ class LedgerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     data: str = "penstock-data"
     fsync: Fsync = "interval"
+    max_waiting: int = 20_000
+    """Events of one worker that may wait for the disk."""
+    max_waiting_seconds: float = 10.0
+    """How long the oldest of them may have waited."""
+    when_behind: Literal["wait", "refuse"] = "wait"
+    """What a new call is told when more, or for longer, waits: to wait, up to as many seconds again, or 503 at once."""
     compact_seconds: float = 10.0
     """How often finished logs are turned into Parquet."""
     objects: str = ""
     """Optional object storage for the Parquet files: `s3://bucket/prefix`, `abfs://...`, `gs://...`."""
+
+    @property
+    def backlog(self) -> Backlog:
+        """What may wait for the disk."""
+        return Backlog(events=self.max_waiting, seconds=self.max_waiting_seconds, answer=self.when_behind)
 
 
 class PriceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -163,6 +174,10 @@ def _check(settings: Settings, name: str) -> None:
                 )  # fmt: skip
     if not 0 < settings.server.port < 65536:
         raise SettingsError(name, "server.port", "a port is a number from 1 to 65535")
+    if settings.ledger.max_waiting < 1:
+        raise SettingsError(name, "ledger.max_waiting", "at least one event must be able to wait")
+    if settings.ledger.max_waiting_seconds <= 0:
+        raise SettingsError(name, "ledger.max_waiting_seconds", "events need some time to reach the disk: more than 0")
     if settings.server.workers < 1:
         raise SettingsError(name, "server.workers", "at least one worker is needed")
 

@@ -40,6 +40,12 @@ def test_days_are_those_of_the_place():
     assert since("today", datetime(2026, 11, 22, 23, 30, tzinfo=UTC), berlin) == datetime(2026, 11, 22, 23, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("text", ["9999-12-31", "9999-12", "99999w", "9999-W52"])
+def test_what_is_beyond_the_calendar_is_refused(text):
+    with pytest.raises(InputError, match="the years 1 to 9999"):
+        until(text, datetime(1900, 1, 1, tzinfo=UTC))
+
+
 @pytest.mark.parametrize("text", ["soon", "2026-13-01", "14.03.2026", "-7d", "2026-00", "99999h x"])
 def test_what_is_no_time_is_refused_with_examples(text):
     with pytest.raises(InputError, match="2026-03-14"):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.analytics.made import MARCH, correction, event, table
 
-from penstock.analytics.spend import grouped, spend, trimmed, with_effective_state
+from penstock.analytics.spend import facts_of, grouped, spend, trimmed
 from penstock.analytics.zones import local, zone
 from penstock.errors import InputError
 from penstock.ledger.columns import SCHEMA
@@ -181,7 +181,7 @@ def test_zeros_that_say_nothing_are_dropped(amount, text):
 
 @pytest.mark.parametrize("engine", ["postgres", "pyspark", "duckdb"])
 def test_the_question_can_be_put_to_other_engines(engine):
-    events = with_effective_state(ibis.table(ibis.Schema.from_pyarrow(SCHEMA), name="events"))
+    events = facts_of(ibis.table(ibis.Schema.from_pyarrow(SCHEMA), name="events"), ["tags"])
     clock = local(events.at, zone("Europe/Berlin"), MARCH, MARCH + timedelta(days=300))
     question = grouped(events, ["model", "tag:product", "day", "week"], clock)
     assert "events" in ibis.to_sql(question, dialect=engine)

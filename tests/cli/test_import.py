@@ -61,7 +61,7 @@ def test_several_files_of_several_formats_are_booked_together(capsys):
 def test_an_unpriced_model_is_named_with_what_to_do(capsys):
     assert penstock("import", TRACE, "--provider", "azure", "--model", "mystery", "--deployment-type", "global") == 0
     out = capsys.readouterr().out
-    assert "50 events have no price: model mystery. Add one with: penstock prices set mystery" in out
+    assert "50 events have no price: model mystery. Add one with: penstock prices set mystery --provider" in out
 
 
 def test_a_dry_run_makes_no_ledger(capsys):

@@ -120,7 +120,9 @@ def test_retention_asks_before_it_drops_and_keeps_the_totals(booked, capsys):
         assert ledger.summary().cost.sum().to_pyarrow().as_py() == total(booked)
     assert penstock("ledger", "retention", "--days", 30, "--yes") == 0
     assert "Nothing is older than" in capsys.readouterr().out
-    assert penstock("ledger", "retention", "--days", 0) == 2
+    for days in (0, 999_999_999):
+        assert penstock("ledger", "retention", "--days", days) == 2
+        assert "--days must be" in capsys.readouterr().err
 
 
 PRICE = """

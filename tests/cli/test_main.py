@@ -1,15 +1,19 @@
 """The front door: exit codes, and no traceback whatever happens."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import trustme
+from rich.console import Console
 
 from penstock import __version__
+from penstock.cli import main
 from penstock.cli.main import COMMANDS
 
 
@@ -31,6 +35,24 @@ def test_every_command_explains_itself(command):
     assert f"penstock {command}" in shown.stdout
 
 
+def commands(app, *path: str):
+    """Yield the words of every command that does something."""
+    below = [name for name in app if not name.startswith("-")]
+    if not below:
+        yield path
+    for name in below:
+        yield from commands(app[name], *path, name)
+
+
+@pytest.mark.parametrize("words", list(commands(main.app)), ids=" ".join)
+def test_the_help_of_every_command_has_an_example_of_it(words):
+    shown = io.StringIO()
+    main.app.help_print(list(words), console=Console(file=shown, width=400))
+    usage, _, rest = shown.getvalue().partition("\n")
+    assert usage.startswith(f"Usage: penstock {' '.join(words)}")
+    assert f"penstock {' '.join(words)}" in rest
+
+
 @pytest.mark.parametrize("arguments", [["--bogus"], ["nothing"], ["serve", "--port", "x"], ["report", "--bogus"]])
 def test_wrong_words_are_answered_with_exit_code_2(arguments):
     said = run(*arguments)
@@ -44,6 +66,25 @@ def test_a_reader_who_has_read_enough_is_no_error():
         process.stdout.readline()
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--port", "0"], "a port is a number from 1 to 65535"), (["--calls", "-1"], "--calls -1"),
+        (["--data", "file"], "is a file, not a folder"), (["--data", "folder"], "holds a ledger that is not"),
+        (["--data", "folder", "--fresh"], "was not made by the demo"),
+    ],
+)  # fmt: skip
+def test_a_demo_that_cannot_be_says_why(words, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("x")
+    Path("folder").mkdir()
+    Path("folder/mine").write_text("x")
+    with pytest.raises(SystemExit, match="2"):
+        main.main(["demo", *words])
+    assert sentence in capsys.readouterr().err
+    assert Path("folder/mine").exists()
 
 
 def test_settings_that_cannot_be_read_are_named(tmp_path):

@@ -65,7 +65,7 @@ def test_the_list_shows_the_prices_in_force(run):
         "gpt-4o-mini  data_zone:us batch  0.083       –    0.33  2025-01-01  azure",
         "gpt-4o-mini  data_zone:eu        0.165  0.0825    0.66  2024-07-01  azure",
         "gpt-4o-mini  data_zone:us        0.165  0.0825    0.66  2024-07-01  azure",
-        "Dollars per 1M tokens or characters, 1,000 searches or pages, one second. Books: azure@2026-11-23",
+        "Dollars per 1M tokens or characters, 1,000 searches or pages, one second. Books: azure@2026-11-26",
     ]
 
 
@@ -74,7 +74,7 @@ def test_the_list_as_json_has_exact_rates_and_what_they_buy(document):
     (row,) = found["rows"]
     assert row["rates"] == {"input": "0.15", "cache_read": "0.075", "output": "0.6"}
     assert row["per"] == {"input": 1_000_000, "cache_read": 1_000_000, "output": 1_000_000}
-    assert (row["row"], row["book"]) == ("azure/gpt-4o-mini/global/standard@2024-07-01", "azure@2026-11-23")
+    assert (row["row"], row["book"]) == ("azure/gpt-4o-mini/global/standard@2024-07-01", "azure@2026-11-26")
     assert row["read"] == "2026-11-23"
 
 
@@ -104,7 +104,7 @@ def test_show_tells_which_layer_decides_and_what_it_hides(run):
         "Phi-4  global   0.09     0.4  2027-01-01  begins 2027-01-01",
         "Phi-4  global  0.125     0.5  2025-04-01  hidden by own",
     ]
-    assert "azure/Phi-4/global/standard@2025-04-01 of azure@2026-11-23, read 2026-11-23" in out
+    assert "azure/Phi-4/global/standard@2025-04-01 of azure@2026-11-26, read 2026-11-23" in out
 
 
 def test_show_tells_retirement_and_fine_tuning(run):
@@ -212,7 +212,7 @@ def test_set_adds_rows_and_never_edits_one(run, document, tmp_path):
 def test_set_doubts_a_slip_and_a_gap(run):
     _, out, _ = run("set", "gpt-4o", "--provider", "azure", "--input", "250", "--output", "10")
     assert "Is this right? input 250 after 2.5 from 2024-12-01" in out
-    assert "no rate for cache_read, which azure@2026-11-23 has" in out
+    assert "no rate for cache_read, which azure@2026-11-26 has" in out
 
 
 def test_the_first_price_of_a_model_stands_in_for_older_days_unless_it_names_its_first(document, run):
@@ -238,6 +238,10 @@ def test_everything_of_a_provider_can_be_flat_rate(run, document):
         (("--input", "1", "--rate", "vibes=3"), "vibes: there is no such field"),
         (("--input", "1", "--mode", "slow"), "'slow' is none of standard"),
         (("--input", "1", "--from", "soon"), "'soon' is not a day"),
+        (("--input", "1", "--hours", "25:00-26:00"), "hours: '25:00-26:00': write them as 16:30-00:30"),
+        (("--input", "1e400000"), "input: 1e400000: more than 1,000,000,000 dollars for 1,000,000 cannot be right"),
+        (("--input", "1", "--output", "2", "--free"), "free: it excludes input and output"),
+        (("--free", "--flat-rate"), "free: it excludes flat_rate"),
     ],
 )
 def test_a_wrong_price_is_refused_and_nothing_is_written(run, tmp_path, words, sentence):
@@ -273,7 +277,7 @@ def test_check_finds_a_slip_and_old_prices(run, document):
     assert code == 1
     problems = [(one["kind"], one["what"]) for one in json.loads(out)["problems"]]
     assert problems[0] == ("suspect", "azure/gpt-4o/global/standard@2026-11-01")
-    assert ("old", "azure@2026-11-23") in problems
+    assert ("old", "azure@2026-11-26") in problems
 
 
 def test_check_names_the_unpriced_and_the_retired_models_of_the_ledger(run, tmp_path, capsys):
@@ -291,6 +295,57 @@ def test_check_names_the_unpriced_and_the_retired_models_of_the_ledger(run, tmp_
     assert found["unpriced"]["what"] == "azure/mystery"
     assert found["unpriced"]["problem"].startswith("2 events; No price for mystery at azure. Add one with")
     assert found["retired"]["problem"] == "used until 2026-11-22, retired on 2026-11-19"
+
+
+def test_check_is_content_once_the_unpriced_events_were_priced_anew(run, tmp_path, capsys):
+    usage = tmp_path / "usage.csv"
+    usage.write_text(
+        "at,provider,model,input_tokens,output_tokens\n"
+        "2026-11-20T10:00:00Z,azure,mystery,5,5\n2026-11-21T10:00:00Z,azure,riddle,5,5\n"
+    )
+    with pytest.raises(SystemExit, match="0"):
+        main(["import", str(usage), "--data", str(tmp_path), "--json"])
+    assert run("set", "mystery", "--provider", "azure", "--input", "1", "--output", "2")[0] == 0
+    problems = json.loads(run("check", *AT, "--json")[1])["problems"]
+    assert {one["what"]: one["problem"] for one in problems if one["kind"] == "unpriced"}["azure/mystery"] == (
+        "1 event; today's books have a price; book it with: penstock ledger reprice"
+    )
+    with pytest.raises(SystemExit, match="0"):
+        main(["ledger", "reprice", "--yes", "--data", str(tmp_path)])
+    capsys.readouterr()
+    problems = json.loads(run("check", *AT, "--json")[1])["problems"]
+    assert [one["what"] for one in problems if one["kind"] == "unpriced"] == ["azure/riddle"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("update", "--url", "prices.azure.com"), "--url prices.azure.com: write an address that begins with https"),
+        (("update", "--url", "ftp://example.com/x"), "write an address that begins with https"),
+        (("check", "--stale-days", "-1"), "--stale-days -1: give a number of days from 0"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence_and_exit_code_two(run, words, sentence):
+    code, _, err = run(*words)
+    assert code == 2
+    assert sentence in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_data_folder_that_is_a_file_is_named(tmp_path, capsys):
+    file = tmp_path / "file"
+    file.write_text("x")
+    with pytest.raises(SystemExit, match="2"):
+        main(["prices", "set", "m", "--provider", "p", "--input", "1", "--data", str(file)])
+    assert f"{file}/prices/own.csv cannot be written: Not a directory" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_book_is_named(run, tmp_path):
+    file = tmp_path / "letter.json"
+    file.write_text('{"dear": "sir"}')
+    code, _, err = run("diff", file, "azure")
+    assert code == 2
+    assert "Price book letter.json, its bytes: they are no price book" in err
 
 
 class PriceServer:
@@ -491,10 +546,3 @@ def test_nobody_listening_is_one_sentence(run, monkeypatch):
     code, _, err = run("update", "--url", "http://127.0.0.1:9/prices", "--yes")
     assert code == 1
     assert "nothing was written. Try again later." in err
-
-
-@pytest.mark.parametrize("command", ["list", "show", "history", "diff", "set", "update", "check"])
-def test_every_command_explains_itself_with_an_example(run, command):
-    code, out, _ = run(command, "--help")
-    assert code == 0
-    assert f"penstock prices {command}" in out.split("Parameters")[0].split("\n", 2)[2]

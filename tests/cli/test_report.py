@@ -81,6 +81,7 @@ def test_one_value_can_be_kept(capsys, ledger):
 
 def test_the_table_is_what_people_see(capsys, ledger):
     capsys.readouterr()
+    how = "penstock prices set mystery --provider azure --input … --output …"
     assert penstock("report", "--data", ledger) == 0
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
         "model        events      input  cached     output      cost   share",
@@ -90,7 +91,7 @@ def test_the_table_is_what_people_see(capsys, ledger):
         "total             3  2,000,500   10.0%  1,100,050   $4.0000  100.0%",
         "2026-03-14 10:00 to 2026-03-16 10:00 UTC",
         "Warning: 1 event has no price; the total leaves out 550 tokens:",
-        "  1 of model mystery at azure: 500 tokens in, 50 out. Add a price with: penstock prices set mystery",
+        f"  1 of model mystery at azure: 500 tokens in, 50 out. Add a price with: {how}",
     ]
 
 
@@ -126,6 +127,7 @@ def test_a_period_without_events_says_how_to_get_some(capsys, ledger):
     [
         (["--by", "colour"], "'colour'"), (["--from", "2026-03-15", "--to", "2026-03-14"], "is not before"),
         (["--from", "soon"], "'soon'"), (["--only", "team"], "--only team=support"),
+        (["--csv", "--json"], "choose one"), (["--to", "9999-12-31"], "beyond the calendar"),
         (["--time-zone", "Mars"], "'Mars'"), (["--data", "nowhere"], "There is no ledger in nowhere"),
     ],
 )  # fmt: skip

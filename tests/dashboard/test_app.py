@@ -1,3 +1,4 @@
+import hashlib
 import re
 from pathlib import Path
 
@@ -62,3 +63,23 @@ def test_the_app_starts_on_a_folder_that_is_not_there_yet(tmp_path: Path) -> Non
     with TestClient(make_app(tmp_path / "new")) as client:
         assert client.get("/").status_code == 200
         assert "No price fits this filter." in client.get("/prices").text
+
+
+@pytest.mark.parametrize("path", ["/", "/requests", "/prices"])
+def test_the_columns_that_a_narrow_screen_leaves_out_are_left_out_of_head_and_rows_alike(
+    two: TestClient, path: str
+) -> None:
+    tables = re.findall(r"<thead>(.*?)</thead>\s*<tbody>(.*?)</tbody>", two.get(path).text, re.DOTALL)
+    left_out = 0
+    for head, body in tables:
+        lines = [head, *body.split("</tr>")[:-1]]
+        marks = {tuple("less" in cell for cell in re.findall(r"<t[hd]\b([^>]*)>", line)) for line in lines}
+        assert len(marks) == 1
+        left_out += any(marks.pop())
+    assert left_out
+
+
+def test_a_static_file_that_changes_has_another_address(two: TestClient) -> None:
+    page = two.get("/").text
+    address, digest = re.findall(r'href="(/static/style\.css\?v=(\w+))"', page)[0]
+    assert hashlib.sha256(two.get(address).content).hexdigest().startswith(digest)

@@ -1,5 +1,7 @@
 """A whole gateway, started as a user starts it, with the sandbox for the paid APIs."""
 
+import contextlib
+import itertools
 import json
 import os
 import signal
@@ -32,18 +34,28 @@ bills_as = "anthropic"
 """
 
 
+_PORTS = itertools.count(os.getpid() * 101)
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Find a port below those that the system hands out, so that nobody takes it before the server does."""
+    for number in _PORTS:
+        port = 20_000 + number % 12_000
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError  # the ports are counted without end
 
 
 class Server:
     """`penstock serve` in processes of its own."""
 
-    def __init__(self, folder: Path, settings: str, *options: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, settings: str, *options: str, environment: dict[str, str] | None = None,
+                 data: Path | None = None) -> None:  # fmt: skip
         self.folder = folder
-        self.data = folder / "data"
+        self.data = data or folder / "data"
+        self.last_bill = ""
+        """Dollars that the sandbox had billed when it was told to stop."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         file = folder / "penstock.toml"
@@ -55,7 +67,11 @@ class Server:
                  "--data", str(self.data), *options],
                 stdout=log, stderr=log, env={**os.environ, **(environment or {})},
             )  # fmt: skip
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()  # nobody else knows of it
+            raise
 
     def _wait(self) -> None:
         deadline = time.monotonic() + 60
@@ -105,6 +121,8 @@ class Server:
 
     def stop(self) -> None:
         if self.process.poll() is None:
+            with contextlib.suppress(OSError, KeyError):
+                self.last_bill = self.bill()["totals"]["cost"]
             self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(40)
@@ -118,10 +136,10 @@ def start(tmp_path):
     """Start servers; they are stopped at the end."""
     servers = []
 
-    def start_one(settings: str = SANDBOX, *options: str, environment=None) -> Server:
+    def start_one(settings: str = SANDBOX, *options: str, environment=None, data=None) -> Server:
         folder = tmp_path / f"server-{len(servers)}"
         folder.mkdir()
-        servers.append(Server(folder, settings, *options, environment=environment))
+        servers.append(Server(folder, settings, *options, environment=environment, data=data))
         return servers[-1]
 
     yield start_one

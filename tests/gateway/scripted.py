@@ -1,5 +1,7 @@
 """A provider that answers with recorded bytes, and remembers what it was sent: a function from request to reply."""
 
+import contextlib
+import socket
 import socketserver
 import threading
 import time
@@ -32,9 +34,14 @@ class Scripted:
         self.asked: list[Asked] = []
         self.sent = 0
         """Bytes that the system took."""
+        self._lines: list[socket.socket] = []
         outer = self
 
         class Handler(socketserver.StreamRequestHandler):
+            def setup(self) -> None:
+                super().setup()
+                outer._lines.append(self.connection)
+
             def handle(self) -> None:
                 try:
                     while line := self.rfile.readline():
@@ -70,17 +77,23 @@ class Scripted:
                 return True
 
         class Threaded(socketserver.ThreadingTCPServer):
-            daemon_threads = True
+            daemon_threads = False  # closing waits for them
             allow_reuse_address = True
 
         self._server = Threaded(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
 
     def close(self) -> None:
+        """Hang up, and leave no thread behind: DuckDB complains of threads that outlive the interpreter."""
         self._server.shutdown()
+        for line in self._lines:
+            with contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
         self._server.server_close()
+        self._thread.join()
 
 
 def whole(body: bytes, status: str = "200 OK", kind: str = "application/json", extra: str = "") -> list[bytes]:

@@ -294,11 +294,11 @@ def test_an_address_that_cannot_be_used_is_said_to_be_so(url):
 
 
 def test_a_file_of_authorities_that_cannot_be_used_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere\.pem cannot be used as `ca_file`: No such file"):
+    with pytest.raises(InputError, match=r"nowhere.pem cannot be used as `ca_file`: No such file"):
         tls_context(str(tmp_path / "nowhere.pem"))
     empty = tmp_path / "empty.pem"
     empty.write_text("")
-    with pytest.raises(InputError, match=r"empty\.pem cannot be used"):
+    with pytest.raises(InputError, match=r"empty.pem cannot be used"):
         tls_context(str(empty))
 
 

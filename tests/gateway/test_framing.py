@@ -11,13 +11,13 @@ from penstock.gateway.server import Crowd, ServerLimits
 
 SCRAPS = [
     b"POST /a HTTP/1.1\r\n", b"GET /b?c=d HTTP/1.1\r\n", b"HEAD / HTTP/1.1\r\n", b"POST /a HTTP/1.0\r\n",
-    b"Host: h\r\n",
-    b"Content-Length: 3\r\n", b"content-length:3\r\n", b"Content-Length: 0\r\n", b"Content-Length: 10\r\n",
+    b"Host: h\r\n", b"Content-Length: 3\r\n", b"content-length:3\r\n", b"Content-Length: 0\r\n",
+    b"Content-Length: 10\r\n",
     b"Transfer-Encoding: chunked\r\n", b"transfer-encoding:chunked \r\n", b"Transfer-Encoding: gzip, chunked\r\n",
     b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Expect: 100-continue\r\n", b"Upgrade: h2c\r\n",
     b"Connection: Upgrade\r\n", b"X: y\r\n", b"X: Content-Length: 3\r\n", b"Content-Length", b": 3\r\n", b"\r\n",
-    b"abc", b"3\r\nabc\r\n", b"03\r\nabc\r\n", b"3;x=y\r\nabc\r\n", b"0\r\n\r\n", b"0\r\nX: y\r\n\r\n",
-    b"A\r\n0123456789\r\n",
+    b"abc", b"3\r\nabc\r\n", b"03\r\nabc\r\n", b"3;x=y\r\nabc\r\n", b"0\r\n\r\n",
+    b"0\r\nX: y\r\n\r\n", b"A\r\n0123456789\r\n",
     b"\r", b"\n", b" ", b"\t", b"\x00", b"\xff", b",", b"+", b"0x", b";", b"-1", b"chunked",
 ]  # fmt: skip
 HEADS = [b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",

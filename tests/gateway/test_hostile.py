@@ -416,14 +416,13 @@ def test_heads_and_bodies_without_end_are_refused(hostile):
 
 def test_bodies_of_many_clients_together_are_bounded(hostile):
     before = calm(hostile)
-    many = [open_one(hostile) for _ in range(40)]
-    for one in many:
-        with contextlib.suppress(OSError):
-            one.sendall(head_for(7_000_000) + b"z" * 1_000_000)
-    check_others(hostile)
-    said = [read_all(one)[9:12] for one in many]
-    for one in many:
-        one.close()
+    with contextlib.ExitStack() as stack:
+        many = [stack.enter_context(open_one(hostile)) for _ in range(40)]
+        for one in many:
+            with contextlib.suppress(OSError):
+                one.sendall(head_for(7_000_000) + b"z" * 1_000_000)
+        check_others(hostile)
+        said = [read_all(one)[9:12] for one in many]
     assert set(said) <= {b"503", b"408"}
     assert said.count(b"503") >= 15
     assert peak(hostile) - before < 80 << 20

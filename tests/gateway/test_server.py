@@ -457,8 +457,12 @@ def test_a_seen_head_is_not_mistaken_for_one_that_frames_its_body_otherwise():
     seen = SeenHeads()
     genuine = b"POST / HTTP/1.1\r\nContent-Length: 5\r\nX: y\r\n\r\n"
     seen.add(genuine, Head())
-    assert seen.find(genuine + b"hello")[1:] == (len(genuine), 5)
-    assert seen.find(genuine.replace(b": 5", b": 007") + b"hello!!")[1:] == (len(genuine) + 2, 7)
+    known = seen.find(genuine + b"hello")
+    assert known.whole(genuine + b"hello", 5) == b"hello"
+    assert known.whole(genuine.replace(b": 5", b": 007") + b"hello!!", 7) == b"hello!!"
+    for other in (genuine, genuine + b"hello!", genuine.replace(b": 5", b":\t5") + b"hello", b"X" + genuine + b"hello"):
+        assert known.whole(other, 100) is None
+    assert known.whole(genuine + b"hello", 4) is None
     assert seen.find(b"POST / HTTP/1.1\r\nXContent-Length: 5\r\nX: y\r\n\r\nhello") is None
     assert seen.find(b"POST / HTTP/1.1ontent-Length: 5\r\nC\r\nX: y\r\n\r\nhello") is None
     assert seen.find(genuine[:-1]) is None

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.gateway.shortcuts import whole_chunks, whole_reply
+from penstock.gateway.shortcuts import whole_reply
 
 REPLY = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Id: 7\r\n"
@@ -50,7 +50,8 @@ def test_a_usual_reply_is_taken_without_the_headers_of_the_hop():
         REPLY.replace(b"X-Id: 7", b"X-Id : 7"),
         REPLY.replace(b"X-Id: 7", b"X-Id: 7\nEvil: 1"),
         REPLY.replace(b"X-Id: 7", b"X-Id: \x00"),
-        REPLY.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        REPLY.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Connection: keep-alive\r\n", b""),
+        REPLY + REPLY,
         REPLY.replace(b"200", b"100"),
         REPLY.replace(b"200", b"204"),
         REPLY.replace(b"application/json", b"text/event-stream"),
@@ -78,34 +79,5 @@ def test_whatever_is_taken_the_parser_would_have_taken_for_the_same(lines, body,
     if reply is not None:
         parsed = Parsed(data)
         assert parsed.complete
-        assert parsed.body == reply.body
-        assert parsed.parser.get_status_code() == reply.status
-
-
-def frame(piece: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(piece), piece)
-
-
-@given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.binary(max_size=30))
-def test_whole_chunks_are_taken_and_the_rest_is_left(pieces, rest):
-    data = b"".join(map(frame, pieces)) + rest
-    taken, end = whole_chunks(data)
-    assert taken[: len(pieces)] == pieces
-    assert b"".join(map(frame, taken)).lower() == data[:end].lower()
-    assert b"".join(taken) == Parsed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + data[:end]).body
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"0\r\n\r\n",
-        b"0x5\r\nhello\r\n",
-        b"+5\r\nhello\r\n",
-        b"5;x=y\r\nhello\r\n",
-        b"5\r\nhello",
-        b"5\r\nhelloxx",
-        b"5",
-    ],
-)
-def test_other_chunks_are_left_to_the_parser(data):
-    assert whole_chunks(data) == ([], 0)
+        assert parsed.body == reply[2]
+        assert parsed.parser.get_status_code() == reply[0]

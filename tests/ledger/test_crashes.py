@@ -36,8 +36,8 @@ def test_a_writer_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_path):
             cwd=ROOT, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert writer.stdout is not None
-        acknowledged.add(writer.stdout.readline().strip())  # it has begun
-        time.sleep(chance.uniform(0, 0.05))
+        acknowledged.update(writer.stdout.readline().strip() for _ in range(chance.randint(1, 200)))
+        time.sleep(chance.uniform(0, 0.01))
         os.kill(writer.pid, signal.SIGKILL)
         said = writer.stdout.read()
         writer.wait()
@@ -47,7 +47,7 @@ def test_a_writer_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_path):
             with Ledger.open(tmp_path) as ledger:
                 assert ledger.compact().problems == []
     found = ids_in(tmp_path)
-    assert len(acknowledged) > 12 * 7
+    assert len(acknowledged) > 12 * 40
     assert acknowledged <= set(found)
     assert max(found.values()) == 1
     with Ledger.open(tmp_path) as ledger:
@@ -134,18 +134,24 @@ def messy_ledger(folder: Path) -> Counter[str]:
     return Counter(one.id for one in written)
 
 
+def steps_of_a_compaction(folder: Path) -> int:
+    messy_ledger(folder)
+    with pytest.MonkeyPatch.context() as patch, Ledger.open(folder) as ledger:
+        seen = die_at(patch, -1, after=False)
+        ledger.compact()
+    return len(seen)
+
+
 def test_a_compaction_that_dies_at_any_step_neither_loses_nor_doubles_an_event(tmp_path):
-    step, ended = 0, False
-    while not ended:
+    count = steps_of_a_compaction(tmp_path / "whole")
+    assert count > 40
+    for step in sorted({*range(8), *range(8, count, count // 9)}):  # the later steps repeat the same few
         folder = tmp_path / str(step)
         expected = messy_ledger(folder)
         with pytest.MonkeyPatch.context() as patch, Ledger.open(folder) as ledger:
             die_at(patch, step, after=step % 2 == 0)
-            try:
+            with pytest.raises(Killed):
                 ledger.compact()
-                ended = True
-            except Killed:
-                pass
         assert ids_in(folder) == expected
         with Ledger.open(folder) as ledger:
             done = ledger.compact()
@@ -154,8 +160,6 @@ def test_a_compaction_that_dies_at_any_step_neither_loses_nor_doubles_an_event(t
             found = ledger.verify()
             assert found.problems == []
             assert found.events == 60
-        step += 1 if step < 8 else 7  # the later steps repeat the same few
-    assert step > 15
 
 
 def test_an_import_that_dies_at_any_step_and_is_repeated_books_each_event_once(tmp_path):
@@ -257,22 +261,22 @@ def test_a_reader_during_writing_and_compaction_sees_each_event_exactly_once(tmp
     with Ledger.open(tmp_path) as ledger:
         for thread in threads:
             thread.start()
-        until = time.monotonic() + 2.5
         looks = 0
-        while time.monotonic() < until and not errors:
-            before = len(written)
-            found = Counter(one.id for one in ledger.events())
-            table = ledger.table()
-            counted = table.count().to_pyarrow().as_py()
-            assert max(found.values(), default=1) == 1
-            assert set(written[:before]) <= set(found)
-            assert counted >= len(found)
-            looks += 1
-        stop.set()
-        for thread in threads:
-            thread.join()
+        try:
+            while not errors and (looks < 12 or len(written) < 400):
+                before = len(written)
+                found = Counter(one.id for one in ledger.events())
+                table = ledger.table()
+                counted = table.count().to_pyarrow().as_py()
+                assert max(found.values(), default=1) == 1
+                assert set(written[:before]) <= set(found)
+                assert counted >= len(found)
+                looks += 1
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
         assert errors == []
-        assert looks > 3
         assert Counter(one.id for one in ledger.events()) == Counter(written)
         assert not any(is_live(log) for log in list_logs(tmp_path))
 
@@ -284,7 +288,7 @@ def test_a_part_is_on_the_disk_before_it_has_its_name_and_has_its_name_before_it
         seen = die_at(monkeypatch, -1, after=False)
         ledger.compact()
     steps = [name for name in seen if name in {"fsync", "replace", "commit", "unlink"}]
-    assert steps == ["fsync", "replace", "fsync", "fsync", "commit", "unlink"]
+    assert steps[:6] == ["fsync", "replace", "fsync", "fsync", "commit", "unlink"]
 
 
 @pytest.mark.parametrize("moment", ["after the logs are listed", "after the manifest is read"])

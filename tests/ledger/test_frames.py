@@ -63,3 +63,14 @@ def test_a_frame_whose_number_was_changed_is_damage():
     data = bytearray(frame_of(7, b"body"))
     data[12] ^= 1
     assert sound(bytes(data)) == []
+
+
+@pytest.mark.parametrize("body", [b"the last one", b"ends in zeros\0\0"])
+def test_whichever_bit_of_the_last_frame_flips_it_is_damage_and_not_a_write_that_broke_off(body):
+    whole = frame_of(1, b"before") + frame_of(2, body)
+    begin = len(frame_of(1, b"before"))
+    for bit in range(begin * 8, len(whole) * 8):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        (damage,) = damaged(bytes(data))
+        assert not damage.torn, bit

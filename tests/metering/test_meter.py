@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from penstock.metering.attribution import Attribution
-from penstock.metering.meter import NOTHING, Attempt, Served, meter, total
+from penstock.metering.meter import NOTHING, Attempt, Meter, Served, total
 from penstock.metering.reading import Reading
 from penstock.pricing.book import PriceRow
 from penstock.pricing.catalog import Catalog
@@ -34,7 +34,7 @@ def attempt(at: datetime = JULY, number: int = 1) -> Attempt:
 
 
 def event(reading: Reading, at: datetime = JULY, served: Served = SERVED, who: Attribution | None = None):
-    return meter(CATALOG, served, attempt(at), reading, who or Attribution())
+    return Meter(CATALOG).event(served, attempt(at), reading, who or Attribution())
 
 
 def test_the_price_is_that_of_the_day():
@@ -83,7 +83,7 @@ def test_who_pays_is_in_the_event():
 
 def test_the_first_attempt_bears_the_requests_id_and_the_next_ones_their_own():
     reading = Reading(usage=USAGE, usage_source="provider", model="big")
-    first, second = (meter(CATALOG, SERVED, attempt(number=n), reading, Attribution()) for n in (1, 2))
+    first, second = (Meter(CATALOG).event(SERVED, attempt(number=n), reading, Attribution()) for n in (1, 2))
     assert first.id == first.request_id == second.request_id
     assert second.id != first.id
     assert total([first, second]) == Decimal("0.007")

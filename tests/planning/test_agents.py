@@ -1,5 +1,4 @@
 import dataclasses
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -77,15 +76,8 @@ def test_a_budget_per_run_is_the_most_a_run_costs():
     assert plan.p99 == plan.runaway_held == D("0.02")
 
 
-def test_ten_thousand_runs_of_three_agents_take_less_than_two_seconds():
-    chain = tuple(dataclasses.replace(LOOP, name=str(number)) for number in range(3))
-    start = time.perf_counter()
-    agents(Agents(agents=chain, compare_model="m"), PRICES)
-    assert time.perf_counter() - start < 2
-
-
 def test_an_unknown_model_in_the_chain_is_named():
-    with pytest.raises(PlanError, match=r"agents: no model 'gpt-5-nanno' at azure; did you mean gpt-4.1-nano"):
+    with pytest.raises(PlanError, match=r"agents: no model 'gpt-5-nanno' at azure; did you mean gpt-5-nano"):
         agents(Agents(agents=(dataclasses.replace(GUIDE_CHAIN[0], model="gpt-5-nanno"),)), azure())
 
 
@@ -98,3 +90,15 @@ def test_without_growth_the_simulation_of_fixed_iterations_is_the_formula(tokens
     plan = agents(Agents(agents=(agent,), compare_model="m", runs=3), PRICES)
     assert plan.p50 == plan.mean
     assert abs(plan.mean - plan.per_interaction) <= D("0.000001")
+
+
+def test_where_iterations_vary_a_month_costs_what_the_average_run_does():
+    varying = dataclasses.replace(LOOP, iterations_p95=3 * LOOP.iterations)
+    plan = agents(Agents(agents=(varying,), compare_model="m", runs=2000), PRICES)
+    assert plan.mean > plan.per_interaction  # the tail is paid as well
+    assert f"a month cost ${plan.simulated_per_month:,}" in plan.answer
+
+
+def test_a_model_that_writes_no_text_is_named_where_it_was_chosen():
+    with pytest.raises(PlanError, match=r"compare_model: azure/text-embedding-3-small.* has no rate for output"):
+        agents(Agents(compare_model="text-embedding-3-small", runs=1), azure())

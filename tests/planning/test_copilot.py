@@ -90,3 +90,9 @@ def test_the_shipped_credit_rates_are_the_researched_ones():
 def test_a_range_of_hours_that_is_upside_down_is_named():
     with pytest.raises(PlanError, match="hours_low: 9 h is above the high end of 1 h"):
         copilot(Copilot(hours_low=D(9), hours_high=D(1)), shipped_licences())
+
+
+def test_without_users_there_is_no_break_even_and_no_price_of_an_hour():
+    plan = copilot(Copilot(active_users=0), shipped_licences())
+    assert (plan.break_even_hours_per_user, plan.dollars_per_hour_saved, plan.roi_after_reclaim) == (None, None, None)
+    assert copilot(Copilot(dollars_per_hour=D(0)), shipped_licences()).break_even_hours_per_licence is None

@@ -75,3 +75,15 @@ def test_what_is_moved_is_the_cost_of_the_way_that_was_chosen():
         assert plan.moved == f"the monthly cost of {plan.best}"
         assert swing.low < plan.best_cost < swing.high
         assert swing.high / plan.best_cost < D("1.2")
+
+
+def test_the_price_of_the_ptus_and_what_they_serve_are_named():
+    ids = [price.id for price in deployment(CHATBOT, azure(), CAPACITY).prices]
+    for row in ("azure-ptu/global@2026-08-01", "azure-ptu/regional@2026-08-01", "azure-ptu/gpt-4.1@2026-05-01"):
+        assert row in ids
+
+
+def test_a_single_request_a_day_on_ptus_has_a_sensitivity():
+    """With one request less there is nothing to size: that side of the input does not exist."""
+    plan = deployment(dataclasses.replace(CHATBOT, requests_per_day=1, steady_latency=True), azure(), CAPACITY)
+    assert "PTU" in plan.best

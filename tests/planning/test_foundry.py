@@ -1,22 +1,26 @@
 import dataclasses
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from importlib.resources import files
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.planning.books import D, azure
 
 from penstock.errors import PlanError
 from penstock.planning.foundry import Foundry, foundry, guardrails_of
 from penstock.planning.guardrails import TEMPLATES, budget_body, render
+from penstock.pricing.capacity import shipped_capacity
 
 TEXTS = {name: (files("penstock.planning") / "templates" / name).read_text(encoding="utf-8") for name in TEMPLATES}
 
 
 def rendered(**changes: object) -> dict[str, str]:
-    return render(guardrails_of(dataclasses.replace(Foundry(), **changes), azure()), TEXTS)
+    return render(guardrails_of(dataclasses.replace(Foundry(), **changes), azure(), shipped_capacity()), TEXTS)
 
 
 def test_a_cap_of_30k_tokens_a_minute_allows_what_section_7_7_calls_prevented():
@@ -83,7 +87,7 @@ def test_braces_and_quotes_of_bicep_and_terraform_close():
 
 
 def test_the_budget_has_the_form_of_its_api():
-    body = json.loads(budget_body(guardrails_of(Foundry(), azure())))["properties"]
+    body = json.loads(budget_body(guardrails_of(Foundry(), azure(), shipped_capacity())))["properties"]
     assert body["timePeriod"] == {"startDate": "2026-11-01T00:00:00Z"}
     assert {notice["thresholdType"] for notice in body["notifications"].values()} == {"Actual", "Forecasted"}
     assert all(notice["contactEmails"] for notice in body["notifications"].values())
@@ -97,11 +101,53 @@ def test_the_sku_is_the_one_of_the_deployment_type(kind, sku):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("resource_group", 'AI"; rm -rf /; "'), ("account", "a'b"), ("deployment", "a${b}"), ("budget_name", "x\ny")],
+    [
+        ("resource_group", 'AI"; rm -rf /; "'),
+        ("resource_group", "AI RG"),
+        ("resource_group", "AI."),
+        ("account", "a'b"),
+        ("account", "a b"),
+        ("deployment", "a${b}"),
+        ("deployment", "a b"),
+        ("deployment", "-prod"),
+        ("model_version", "`id`"),
+        ("budget_name", "x\ny"),
+        ("budget_name", "a/../b"),
+    ],
 )
-def test_a_name_that_would_end_a_string_is_refused(field, value):
-    with pytest.raises(PlanError, match="is not a name"):
+def test_a_name_that_azure_does_not_take_is_refused(field, value):
+    with pytest.raises(PlanError, match=f"{field}: .* is no name that Azure takes"):
         rendered(**{field: value})
+
+
+@given(st.text(max_size=70), st.sampled_from(["resource_group", "account", "deployment", "model_version"]))
+def test_whatever_is_accepted_as_a_name_stands_in_the_script_as_one_plain_word(text, field):
+    try:
+        script = rendered(**{field: text})["guardrails.sh"]
+    except PlanError:
+        return
+    words = shlex.split(script, comments=True)
+    option = {"resource_group": "--resource-group", "account": "--name", "deployment": "--deployment-name"}
+    assert text in ("", words[words.index(option.get(field, "--model-version")) + 1])
+
+
+@pytest.mark.parametrize(("model", "version"), [("gpt-4o-mini", "2024-07-18"), ("gpt-4o", "2024-11-20")])
+def test_the_deployment_has_the_version_of_its_own_model(model, version):
+    files = rendered(model=model)
+    assert f'--model-version "{version}"' in files["guardrails.sh"]
+    assert f"version: '{version}'" in files["guardrails.bicep"]
+    assert f'version = "{version}"' in files["guardrails.tf"]
+
+
+def test_a_model_of_no_known_version_wants_one():
+    with pytest.raises(PlanError, match="model_version: no version of Phi-4 is known"):
+        rendered(model="Phi-4")
+    assert '--model-version "7"' in rendered(model="Phi-4", model_version="7")["guardrails.sh"]
+
+
+def test_a_budget_of_nothing_is_refused():
+    with pytest.raises(PlanError, match="budget: 0 is less than a dollar"):
+        rendered(budget=D(0))
 
 
 def test_an_address_that_is_none_is_refused():

@@ -55,3 +55,9 @@ def test_what_is_moved_is_the_saving():
     plan = mcp(inputs, azure())
     swing = next(each for each in plan.sensitivity if each.input == "requests_per_day")
     assert {swing.low, swing.high} == {plan.saving * D("0.9"), plan.saving * D("1.1")}
+
+
+def test_a_choice_that_costs_more_than_it_leaves_out_says_so():
+    plan = mcp(Mcp(model="gpt-4o", requests_per_day=10_000, tools=2, tools_loaded=1, choice_tokens=1000), azure())
+    assert plan.answer.endswith("more a month: choosing them costs more than it leaves out.")
+    assert mcp(Mcp(model="gpt-4o", requests_per_day=1, tokens_per_tool=0), azure()).break_even_tools is None

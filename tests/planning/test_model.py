@@ -53,6 +53,16 @@ def test_the_best_quality_takes_the_next_size():
     assert model(Model(task="support", quality="basic"), azure()).model == "gpt-4.1-nano"
 
 
+def test_the_reason_fits_the_quality_and_names_what_the_next_size_costs():
+    good, best, least = (
+        model(Model(task=task, quality=quality), azure()).why_not_bigger
+        for task, quality in (("support", "good"), ("support", "best"), ("classification", "basic"))
+    )
+    assert good == ("Answers are short, the domain is known. The next size up, gpt-4.1, costs $943.50 more a month.")
+    assert best.startswith("Mistakes are dear: one size more than usual, and no more than that. The next size up,")
+    assert least.startswith("A label needs no reasoning.")  # there is no smaller size
+
+
 def test_images_need_a_model_that_reads_them():
     choice = model(Model(task="classification", modality="image"), azure())
     assert "does not read images" in {each.model: each.why_not for each in choice.candidates}["Phi-4"]

@@ -152,3 +152,10 @@ def test_a_baseline_without_a_price_for_the_deployment_type_is_compared_at_its_g
 
 
 STEADY = Month(model="gpt-4o-mini", requests_per_day=10_000, input_tokens=500, output_tokens=300)
+
+
+def test_a_volume_that_ends_after_a_month_costs_one_month():
+    plan = month(
+        Month(model="gpt-4o", requests_per_day=10_000, input_tokens=500, output_tokens=300, growth=D(-1)), azure()
+    )
+    assert plan.horizon_cost == plan.monthly_cost

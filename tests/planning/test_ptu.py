@@ -14,7 +14,7 @@ from tests.planning.books import D, azure
 
 from penstock.errors import PlanError
 from penstock.planning.chart import blocks, svg
-from penstock.planning.demand import Load, Minute, best_ptus, bill, loads
+from penstock.planning.demand import Load, Minute, Mix, best_ptus, bill, loads
 from penstock.planning.prices import Prices
 from penstock.planning.ptu import Ptu, guide_table, hourly_overage, ptu, ways_to_pay
 from penstock.pricing.book import PriceRow
@@ -157,7 +157,8 @@ def test_on_an_hour_of_real_traffic_the_optimum_is_the_one_of_a_brute_force_sear
     series = [Minute(*totals[name]) for name in sorted(totals)]
     for name in ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-5", "gpt-6-sol", "gpt-5.6-sol"):
         model = CAPACITY.models[name]
-        demand = loads(series, model, azure().row(name), D(0))
+        row = azure().row(name)
+        demand = loads(series, Mix(model, row, row.rates["input"]))
         for _, dollars in ways_to_pay(CAPACITY.rate("global")):
             assert best_ptus(demand, dollars, 15, 5) == brute_force(demand, dollars, 15, 5)
 
@@ -237,6 +238,14 @@ def test_a_model_without_a_regional_deployment_is_named():
             Capacity({"r1": model}, {("regional", ""): rate}))  # fmt: skip
 
 
+@pytest.mark.parametrize("width", [40, 80, 120])
+@pytest.mark.parametrize("minutes", [1, 3, 60, 5000])
+def test_the_terminal_chart_is_no_wider_than_the_terminal(minutes, width):
+    lines = blocks([float(minute % 7) * 100 for minute in range(minutes)], 215, width).splitlines()
+    assert max(map(len, lines)) <= max(width, 60)
+    assert f"minute {minutes}" in lines[-2]
+
+
 def test_the_terminal_chart_tells_served_from_spilled():
     drawing = blocks([1.0, 5.0, 10.0], 5)
     assert "█" in drawing
@@ -259,3 +268,27 @@ def test_a_series_says_what_demand_cached_share_and_the_price_of_a_ptu_move():
     assert moved["demand"].low < plan.best_bill < moved["demand"].high
     assert moved["ptu_price"].low < plan.best_bill < moved["ptu_price"].high
     assert moved["cached_share"].low > plan.best_bill > moved["cached_share"].high
+
+
+def test_a_long_prompt_weighs_and_costs_its_own_price():
+    """GPT-6 bills prompts over 272,000 tokens twice as dear for input and 1.5 times for output, and weighs them so."""
+    long = Ptu(model="gpt-6-sol", requests_per_minute=D(1), input_tokens=300_000, output_tokens=1000)
+    plan = ptu(long, azure(), CAPACITY)
+    assert plan.peak_tokens_per_minute == 2 * 300_000 + D("7.5") * 1000
+    assert plan.pay_as_you_go == (43_800 * (300_000 * D("4E-6") + 1000 * D("15E-6"))).quantize(D("0.01"))
+    assert plan.prices[0].rates["input"] == 4
+    with pytest.raises(PlanError, match=r"input_tokens: PTUs of gpt-4.1 refuse prompts of more than 128,000 tokens"):
+        ptu(dataclasses.replace(long, model="gpt-4.1"), azure(), CAPACITY)
+
+
+def test_writing_to_the_prompt_cache_weighs_and_costs_a_quarter_more_on_gpt_6():
+    base = Ptu(model="gpt-6-sol", requests_per_minute=D(100), input_tokens=1000, output_tokens=0)
+    plain, mixed = (
+        ptu(inputs, azure(), CAPACITY)
+        for inputs in (base, dataclasses.replace(base, cached_share=D("0.5"), written_share=D("0.4")))
+    )
+    share = D("0.1") + D("0.5") * D("0.1") + D("0.4") * D("1.25")  # fresh, read, written
+    assert mixed.peak_tokens_per_minute == share * plain.peak_tokens_per_minute
+    assert mixed.pay_as_you_go == (share * plain.pay_as_you_go).quantize(D("0.01"))
+    with pytest.raises(PlanError, match="written_share: more input would be read from the cache and written"):
+        ptu(dataclasses.replace(base, cached_share=D("0.7"), written_share=D("0.4")), azure(), CAPACITY)

@@ -1,3 +1,4 @@
+import ast
 import builtins
 import dataclasses
 import io
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.planning.books import azure
 
+import penstock.planning
 from penstock.planning.agents import Agent, Agents, agents
 from penstock.planning.answer import Answer
 from penstock.planning.batch import Batch, batch
@@ -89,7 +91,25 @@ def test_no_calculator_reads_a_file_a_clock_the_environment_or_the_network(name)
 def test_drawing_and_rendering_do_not_either():
     assert blocks([1.0], 1)
     assert svg([1.0], 1, "x").startswith("<svg")
-    assert render(guardrails_of(Foundry(), PRICES), {"a": "@model"}) == {"a": "gpt-4o-mini"}
+    assert render(guardrails_of(Foundry(), PRICES, CAPACITY), {"a": "@model"}) == {"a": "gpt-4o-mini"}
+
+
+@pytest.mark.parametrize("path", sorted(Path(penstock.planning.__path__[0]).glob("*.py")), ids=lambda path: path.stem)
+def test_no_line_of_the_room_asks_for_the_time_a_file_or_the_environment(path):
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
+    names = {getattr(call, "id", None) or getattr(call, "attr", None) for call in calls}
+    assert not names & {
+        "now",
+        "today",
+        "utcnow",
+        "open",
+        "read_text",
+        "write_text",
+        "print",
+        "input",
+        "getenv",
+        "files",
+    }
 
 
 @pytest.mark.parametrize("name", CALCULATORS)

@@ -39,3 +39,19 @@ def test_words_without_spaces_want_characters():
 def test_nothing_to_count_is_named():
     with pytest.raises(PlanError, match="pieces: nothing to count"):
         tokens(Tokens(), azure())
+
+
+def test_the_same_content_stands_on_every_model_it_was_counted_for():
+    counts = {
+        "gpt-4o": (Piece(name="a.png", kind="image", tokens=765),),
+        "gpt-4o-mini": (Piece(name="a.png", kind="image", tokens=25_501),),
+        "Phi-4": (Piece(name="a.png", kind="image", tokens=700, method="estimated"),),
+        "text-embedding-3-small": (Piece(name="a.png", tokens=1),),  # it answers nothing
+    }
+    plan = tokens(Tokens(pieces=counts["gpt-4o"], words=1000, requests_per_day=100), azure(), counts)
+    lines = {line.model: line for line in plan.models}
+    assert list(lines) == ["Phi-4", "gpt-4o-mini", "gpt-4o"]  # the cheapest first
+    assert [line.input_tokens for line in lines.values()] == [700 + 1283, 25_501 + 1283, 765 + 1283]
+    assert lines["gpt-4o"].monthly_cost == plan.monthly_cost
+    assert lines["Phi-4"].note == "reads no pictures"
+    assert {line.method for line in plan.models} == {"estimated"}  # the words are

@@ -67,3 +67,10 @@ def test_the_scenarios_span_the_given_ranges():
     low, _, high = plan.scenarios
     assert (low.value, low.cost) == (D("200000.00"), D("600.00"))
     assert (high.value, high.cost) == (D("300000.00"), D("0.00"))
+
+
+def test_what_costs_or_is_worth_nothing_has_no_multiple_and_no_margin():
+    free = judge(Case(name="a", cost=D(0), value=D(1)))
+    assert (free.roi_multiple, free.margin, free.verdict) == (None, 1, "costs nothing")
+    idle = unit(UnitEconomics(value_per_interaction=D(0), revenue=D(0)), azure())
+    assert (idle.gross_margin, idle.cost_share_of_revenue, idle.roi_multiple) == (None, None, 0)

@@ -239,7 +239,7 @@ def test_a_new_book_comes_before_the_shipped_one_and_leaves_the_rest_to_it():
     key = PriceKey(provider="azure", model="gpt-4.1")
     assert catalog.price(key, Usage(input=1_000_000), NOW).total == Decimal("1.5")
     assert catalog.price(key, Usage(input=1_000_000), datetime(2026, 11, 19, tzinfo=UTC)).total == 2
-    assert catalog.price(PriceKey(provider="azure", model="gpt-4o"), Usage(input=1), NOW).book == "azure@2026-11-23"
+    assert catalog.price(PriceKey(provider="azure", model="gpt-4o"), Usage(input=1), NOW).book == "azure@2026-11-26"
 
 
 @pytest.mark.parametrize("body", [PAGE[:-10], b"", b"<html>", b'{"Items": [{"meterName": 1}]}', b"\xff\xfe"])

@@ -55,7 +55,7 @@ def test_a_float_in_the_settings_means_what_the_user_wrote():
             {"provider": "p", "model": "m", "input": 1, "deployment_type": "ptu"},
             "deployment_type: 'ptu' is none of global",
         ),
-        ({"provider": "p", "model": "m", "input": 1, "hours": "late"}, "hours 'late'"),
+        ({"provider": "p", "model": "m", "input": 1, "hours": "late"}, "hours: 'late'"),
         ({"provider": "p", "model": "m", "input": 1, "context_over": "many"}, "context_over: 'many' is not a number"),
     ],
 )
@@ -93,7 +93,7 @@ def test_a_discount_names_the_row_that_it_cuts_and_is_exact():
     assert cost.total == Decimal("2.1875")
     assert cost.row == "azure/gpt-4o/global/standard@2024-12-01-12.5%(EA-2026)"
     row = find_row(cost.book, cost.row, catalog=catalog)
-    assert row.source == "azure/gpt-4o/global/standard@2024-12-01 of azure@2026-11-23, 12.5% off (EA-2026)"
+    assert row.source == "azure/gpt-4o/global/standard@2024-12-01 of azure@2026-11-26, 12.5% off (EA-2026)"
     archived = next(book for book in catalog.books if book.id == cost.book).to_bytes()
     assert find_row(cost.book, cost.row, archived=archived) == row
 

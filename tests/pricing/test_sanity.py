@@ -63,7 +63,7 @@ def test_the_shipped_books_hold_nothing_suspect(name):
 
 @pytest.mark.parametrize(
     ("model", "day"),
-    [("o1", date(2026, 11, 19)), ("o3-mini", date(2026, 11, 19)), ("deepseek-r1", date(2026, 8, 13)), ("gpt-4o", None)],
+    [("o1", date(2026, 11, 19)), ("o3-mini", date(2026, 11, 19)), ("deepseek-r1", date(2026, 8, 13)), ("Phi-4", None)],
 )
 def test_retirement_dates_are_the_known_ones(model, day):
     found = retirement("azure", model, "2024-12-17")

@@ -12,6 +12,7 @@ from penstock.errors import PriceBookError
 from penstock.pricing.books import default_catalog, find_row
 from penstock.pricing.catalog import PriceKey
 from penstock.pricing.fields import rows_from_table, table_of
+from penstock.pricing.lifecycle import retirement
 from penstock.pricing.shipped import SCENARIOS, shipped_book
 from penstock.pricing.usage import Usage
 
@@ -52,6 +53,13 @@ def test_the_support_chatbot_costs_what_the_guide_says(catalog, model, request_c
         ("gpt-5.6-sol", "4", "20", ".4"),
         ("gpt-6-sol", "2", "10", ".2"),
         ("gpt-6-astra", "10", "50", "1"),
+        ("gpt-5-nano", ".05", ".40", ".005"),
+        ("gpt-5.1-codex", "1.25", "10", ".125"),
+        ("gpt-5.4-nano", ".2", "1.25", ".02"),
+        ("gpt-6-luna", ".1", ".5", ".01"),
+        ("gpt-6.1-sol", "2", "10", ".1"),
+        ("o3-pro", "20", "80", None),
+        ("Llama-3.3-70B-Instruct", ".71", ".71", None),
     ],
 )
 def test_azure_global_prices_are_those_of_the_price_list(model, given_in, given_out, cached):
@@ -95,6 +103,9 @@ def test_deepseek_on_azure_knows_no_cheap_hours():
         ("gpt-5.4-mini", {"deployment_type": "data_zone", "region": "japaneast"}, Usage(input=MILLION), "0.9"),
         ("text-embedding-3-small", {}, Usage(input=MILLION), "0.02"),
         ("text-embedding-3-small", {"deployment_type": "data_zone", "region": "apac"}, Usage(input=MILLION), "0.024"),
+        ("text-embedding-3-large", {}, Usage(input=MILLION), "0.13"),
+        ("text-embedding-3-large", {"deployment_type": "regional", "region": "eastus2"}, Usage(input=MILLION), "0.143"),
+        ("gpt-6-luna", {}, Usage(input=300_000), "0.06"),
         ("DeepSeek-R1", {"deployment_type": "data_zone", "region": "us"}, Usage(output=MILLION), "5.94"),
         ("gpt-4o", {"version": "2024-05-13"}, Usage(input=MILLION), "5"),
     ],
@@ -192,3 +203,14 @@ def test_an_old_event_is_explained_from_the_package_or_from_its_archived_book():
     assert find_row(cost.book, cost.row, archived=archived) == row
     with pytest.raises(PriceBookError, match="archived book"):
         find_row("azure@1999-01-01", cost.row)
+
+
+def test_models_that_have_retired_or_will_have_their_day():
+    def day(model: str, version: str = "") -> str:
+        found = retirement("azure", model, version)
+        return found.retires.isoformat() if found else ""
+
+    assert [day(model) for model in ("o3", "o4-mini", "gpt-4o", "GPT-5-mini", "Phi-4")] == [
+        "2026-11-19", "2026-11-19", "2027-04-14", "2027-02-09", "",
+    ]  # fmt: skip
+    assert day("gpt-4o", "2024-05-13") == "2026-12-09"

@@ -14,12 +14,19 @@ SPANS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1
 
 def since(text: str, now: datetime, place: tzinfo = UTC) -> datetime:
     """Return the first instant of what `text` names: of that day, week, month; or that long before `now`."""
-    return _bounds(text, now, place)[0]
+    return _instants(text, now, place)[0]
 
 
 def until(text: str, now: datetime, place: tzinfo = UTC) -> datetime:
     """Return the first instant after what `text` names: `--to 2026-03-31` holds the 31st of March."""
-    return _bounds(text, now, place)[1]
+    return _instants(text, now, place)[1]
+
+
+def _instants(text: str, now: datetime, place: tzinfo) -> tuple[datetime, datetime]:
+    try:
+        return _bounds(text, now, place)
+    except OverflowError:
+        raise InputError(f"{text!r} is beyond the calendar, which has the years 1 to 9999") from None
 
 
 def _bounds(text: str, now: datetime, place: tzinfo) -> tuple[datetime, datetime]:

@@ -3,17 +3,17 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Context, Decimal
 from typing import Any
 
 import ibis
-import msgspec
 from ibis import _
 from msgspec import Struct
 
-from penstock.analytics.zones import local, zone
+from penstock.analytics.zones import local, transitions, zone
 from penstock.errors import InputError
+from penstock.ledger.moment import Moment, is_aligned
 
 DIMENSIONS = (
     "model", "version", "requested_model", "provider", "deployment", "deployment_type", "region", "mode", "endpoint",
@@ -29,6 +29,8 @@ GRAINS: dict[str, tuple[str, str]] = {
 """Grain -> its unit for the engine, and how its first instant is written. A week is named by its Monday."""
 TAG = "tag:"
 COUNTS = ("events", "requests", "input_tokens", "cached_tokens", "output_tokens", "unpriced_events")
+UNPRICED = ("events", "input_tokens", "output_tokens")
+OF_UNPRICED = ("unpriced_input_tokens", "unpriced_output_tokens")
 NEEDED = (
     "id", "at", "recorded_at", "corrects", "provider", "model", "price_state", "price_row", "cost", "requests",
     "input_tokens", "output_tokens", "cache_read", "cache_read_audio", "cache_read_image",
@@ -95,7 +97,7 @@ class Spend(Struct, frozen=True, kw_only=True):
 
 
 def spend(
-    table: Any,
+    source: Any,
     *,
     by: Sequence[str] = (),
     since: datetime | None = None,
@@ -103,22 +105,34 @@ def spend(
     time_zone: str = "UTC",
     where: Sequence[tuple[str, str]] = (),
 ) -> Spend:
-    """Sum the events of `table` (see `Ledger.table`) that began in [since, until), grouped by the dimensions `by`.
+    """Sum the events that began in [since, until), grouped by the dimensions `by`.
 
+    `source` is a `Ledger.moment()`, whose rollups answer where they can, or any Ibis table of events
+    (see `Ledger.table`), on whatever engine; the answer is the same to the last digit.
     Dimensions are `DIMENSIONS`, the grains hour, day, week, month (in `time_zone`), and `tag:NAME`. `where` keeps
     groups: pairs of dimension and value. Rows come the most expensive first; with a grain of time, in its order.
     """
     check(by)
     check([name for name, _value in where], grains=())
     names = tuple(dict.fromkeys(by))
-    events = with_effective_state(_narrow(table, (*names, *(name for name, _value in where))))
-    events = events.filter(*_within(events, since, until))
-    for name, value in where:
-        events = events.filter(dimension(events, name) == value)
     place = zone(time_zone)
-    span = _span(events, since, until) if place is not UTC and set(names) & set(GRAINS) else None
-    clock = events.at if span is None else local(events.at, place, *span)
-    found = grouped(events, names, clock).to_pyarrow().to_pylist()
+    span = _span(source, since, until) if place is not UTC and set(names) & set(GRAINS) else None
+
+    def facts(*wanted: str, fits: Callable[[int], bool] = _any) -> Any:
+        columns = _columns((*wanted, *(name for name, _value in where)))
+        if isinstance(source, Moment) and "price_state" not in columns:
+            found = source.facts(columns, since=since, until=until, fits=fits)
+        else:
+            table = source.table(since=since, until=until) if isinstance(source, Moment) else source
+            found = facts_of(table, columns)
+            found = found.filter(*_within(found, since, until))
+        for name, value in where:
+            found = found.filter(dimension(found, name) == value)
+        return found
+
+    asked = facts(*names, fits=lambda minutes: _fits(minutes, names, place, span))
+    clock = asked.at if span is None else local(asked.at, place, *span)
+    found = grouped(asked, names, clock).to_pyarrow().to_pylist()
     found = [group for group in found if group["first"]]  # without dimensions, nothing is one group
     rows = [_row(group, names) for group in found]
     unpriced_events = sum(row.unpriced_events for row in rows)
@@ -133,16 +147,16 @@ def spend(
         output_tokens=sum(row.output_tokens for row in rows),
         first=min((_aware(group["first"]) for group in found), default=None),
         last=max((_aware(group["last"]) for group in found), default=None),
-        unpriced=_unpriced(events) if unpriced_events else (),
-        early=_early(events) if any(_may_be_early(group) for group in found) else (),
+        unpriced=_unpriced(found, names, facts) if unpriced_events else (),
+        early=_early(facts("model", "price_row")) if any(_may_be_early(group) for group in found) else (),
     )
 
 
-def grouped(events: Any, names: Sequence[str], clock: Any) -> Any:
-    """Return the sums by dimension as an expression; `clock` is the local time of each event."""
-    keyed = events.mutate(
+def grouped(facts: Any, names: Sequence[str], clock: Any) -> Any:
+    """Return the sums by dimension as an expression; `clock` is the local time of each fact."""
+    keyed = facts.mutate(
         **{
-            f"by_{n}": clock.truncate(GRAINS[name][0]) if name in GRAINS else dimension(events, name)
+            f"by_{n}": clock.truncate(GRAINS[name][0]) if name in GRAINS else dimension(facts, name)
             for n, name in enumerate(names)
         }
     )
@@ -172,17 +186,50 @@ def add(amounts: Iterable[Decimal]) -> Decimal:
     return total
 
 
-def _narrow(table: Any, names: Iterable[str]) -> Any:
-    columns = dict.fromkeys((*NEEDED, *("tags" if name.startswith(TAG) else name for name in names)))
-    return table.select(*(column for column in columns if column not in GRAINS))
+def facts_of(table: Any, columns: Iterable[str]) -> Any:
+    """Turn a table of events into what sums are made of (`rollups.MEASURES`), with these columns of it."""
+    events = with_effective_state(table.select(*dict.fromkeys((*NEEDED, *columns))))
+    return events.mutate(
+        first=events.at, last=events.at, events=events.is_event.cast("int64"),
+        cached_tokens=events.cache_read + events.cache_read_audio + events.cache_read_image,
+        unpriced_events=events.is_unpriced.cast("int64"),
+        unpriced_input_tokens=events.is_unpriced.ifelse(events.input_tokens, 0),
+        unpriced_output_tokens=events.is_unpriced.ifelse(events.output_tokens, 0),
+        newest_price=events.price_row.right(10),
+    )  # fmt: skip
 
 
-def _within(events: Any, since: datetime | None, until: datetime | None) -> list[Any]:
+def _columns(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the columns of the ledger that dimensions need, besides the time."""
+    return tuple(dict.fromkeys("tags" if name.startswith(TAG) else name for name in names if name not in GRAINS))
+
+
+def _any(_minutes: int) -> bool:
+    return True
+
+
+def _fits(minutes: int, names: Iterable[str], place: tzinfo, span: tuple[datetime, datetime] | None) -> bool:
+    """Whether all events of a bucket of so many minutes (UTC) share the grains that are asked for.
+
+    In local time they do where each offset, and each change of the clocks, is a whole number of buckets.
+    """
+    if "hour" in names and 60 % minutes:
+        return False
+    if span is None:
+        return True
+    (_, first), *changes = transitions(place, *span)
+    offsets = [first, *(offset for _, offset in changes)]
+    return all(not offset % timedelta(minutes=minutes) for offset in offsets) and all(
+        is_aligned(instant, minutes) for instant, _ in changes
+    )
+
+
+def _within(table: Any, since: datetime | None, until: datetime | None) -> list[Any]:
     limits = [ibis.literal(True)]
     if since is not None:
-        limits.append(events.at >= _naive(since))
+        limits.append(table.at >= _naive(since))
     if until is not None:
-        limits.append(events.at < _naive(until))
+        limits.append(table.at < _naive(until))
     return limits
 
 
@@ -202,32 +249,30 @@ def with_effective_state(table: Any) -> Any:
     return effective.drop("corrected", "corrected_state")
 
 
-def _span(events: Any, since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
+def _span(source: Any, since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
     """Return instants around all events."""
     if since is not None and until is not None:
         return since, until
-    [found] = events.aggregate(first=events.at.min(), last=events.at.max()).to_pyarrow().to_pylist()
     now = datetime.now(UTC)
-    return since or _aware(found["first"] or now), until or _aware(found["last"] or now)
+    if isinstance(source, Moment):
+        first, last = source.span() or (now, now)
+    else:
+        [found] = source.aggregate(first=source.at.min(), last=source.at.max()).to_pyarrow().to_pylist()
+        first, last = _aware(found["first"] or now), _aware(found["last"] or now)
+    return since or first, until or last
 
 
 def _aware(at: datetime) -> datetime:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at
 
 
-def _sums(events: Any) -> dict[str, Any]:
-    cached = events.cache_read + events.cache_read_audio + events.cache_read_image
+def _sums(facts: Any) -> dict[str, Any]:
     return {
-        "events": events.is_event.sum().fill_null(0),
-        "requests": events.requests.sum().fill_null(0),
-        "input_tokens": events.input_tokens.sum().fill_null(0),
-        "cached_tokens": cached.sum().fill_null(0),
-        "output_tokens": events.output_tokens.sum().fill_null(0),
-        "cost": events.cost.sum(),
-        "unpriced_events": events.is_unpriced.sum().fill_null(0),
-        "first": events.at.min(),
-        "last": events.at.max(),
-        "newest_price": events.price_row.right(10).max(),
+        **{name: facts[name].sum().fill_null(0) for name in (*COUNTS, *OF_UNPRICED)},
+        "cost": facts.cost.sum(),
+        "first": facts["first"].min(),
+        "last": facts["last"].max(),
+        "newest_price": facts.newest_price.max(),
     }
 
 
@@ -269,13 +314,28 @@ def _order(rows: Sequence[SpendRow], names: Sequence[str]) -> Callable[[SpendRow
     return order
 
 
-def _unpriced(events: Any) -> tuple[Unpriced, ...]:
-    open_ = events.filter(events.is_unpriced)
-    found = open_.group_by(["provider", "model"]).aggregate(
-        events=open_.count(), input_tokens=open_.input_tokens.sum(), output_tokens=open_.output_tokens.sum()
-    )
-    rows = msgspec.convert(found.to_pyarrow().to_pylist(), list[Unpriced])
-    return tuple(sorted(rows, key=lambda row: (-row.events, row.provider, row.model)))
+def _unpriced(found: Sequence[dict[str, Any]], names: Sequence[str], facts: Callable[..., Any]) -> tuple[Unpriced, ...]:
+    """Sum the unpriced events up by model: of the groups found where these tell models apart, else by asking again."""
+    if {"provider", "model"} <= set(names):
+        rows = [
+            {"provider": group[f"by_{names.index('provider')}"], "model": group[f"by_{names.index('model')}"]}
+            | {name: group[f"unpriced_{name}"] for name in UNPRICED}
+            for group in found
+        ]
+    else:
+        table = facts("provider", "model")
+        sums = {name: table[f"unpriced_{name}"].sum() for name in UNPRICED}
+        rows = table.group_by(["provider", "model"]).aggregate(**sums).to_pyarrow().to_pylist()
+    totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for row in rows:
+        total = totals[row["provider"], row["model"]]
+        total[:] = [before + int(row[name]) for before, name in zip(total, UNPRICED, strict=True)]
+    unpriced = [
+        Unpriced(provider=provider, model=model, **dict(zip(UNPRICED, total, strict=True)))
+        for (provider, model), total in totals.items()
+        if total[0]
+    ]
+    return tuple(sorted(unpriced, key=lambda row: (-row.events, row.provider, row.model)))
 
 
 def _may_be_early(group: dict[str, Any]) -> bool:
@@ -283,14 +343,13 @@ def _may_be_early(group: dict[str, Any]) -> bool:
     return f"{group['first']:%Y-%m-%d}" < (group["newest_price"] or "")
 
 
-def _early(events: Any) -> tuple[Early, ...]:
+def _early(facts: Any) -> tuple[Early, ...]:
     """Find events whose price row starts after them: a row's id ends in the day on which it starts."""
-    priced = events.filter(events.is_event & (events.price_row != ""))
-    daily = priced.mutate(day=priced.at.truncate("D"))
-    counted = daily.group_by(["model", "price_row", "day"]).aggregate(events=daily.count())
+    daily = facts.filter(facts.price_row != "").mutate(day=facts.at.truncate("D"))
+    counted = daily.group_by(["model", "price_row", "day"]).aggregate(events=daily.events.sum())
     found: dict[tuple[str, str], int] = defaultdict(int)
     for row in counted.to_pyarrow().to_pylist():
         start = STARTS.search(row["price_row"])
-        if start and f"{row['day']:%Y-%m-%d}" < start[1]:
-            found[row["model"], row["price_row"]] += row["events"]
+        if row["events"] and start and f"{row['day']:%Y-%m-%d}" < start[1]:
+            found[row["model"], row["price_row"]] += int(row["events"])
     return tuple(Early(model=model, price_row=row, events=n) for (model, row), n in sorted(found.items()))

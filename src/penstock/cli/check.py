@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from msgspec import Struct
 
 from penstock.cli.options import Common, answer_no, console, print_json, table
@@ -14,7 +14,16 @@ from penstock.policies.deployments import Provider
 from penstock.pricing.catalog import Catalog, PriceKey
 from penstock.settings import Settings
 
-app = App(name="check")
+HELP = """
+Exit code 0: all is well. 1: at least one answer is "no". 2: the settings cannot be read.
+
+Examples:
+
+- `penstock check`
+- `penstock check --config staging.toml --json`
+"""
+
+app = App(name="check", help_epilogue=HELP, default_parameter=Parameter(show_default=False))
 
 MARKS = {"yes": "[green]yes[/]", "look": "[yellow]look[/]", "no": "[red]no[/]"}
 
@@ -29,13 +38,7 @@ class Check(Struct, frozen=True):
 
 @app.default
 def check(*, common: Common = Common()) -> None:  # noqa: B008  # frozen
-    """Check the settings, the prices they need, and the ledger.
-
-    Exit code 0: all is well. 1: at least one answer is "no". 2: the settings cannot be read.
-
-        penstock check
-        penstock check --config staging.toml --json
-    """
+    """Check the settings, the prices they need, and the ledger."""
     from penstock.settings import load
 
     settings = load(common.config, data=common.data)
@@ -139,7 +142,8 @@ def _prices(settings: Settings, catalog: Catalog) -> Iterator[Check]:
         row = catalog.row(key, now)
         what = f"price of {deployment.name}"
         if row is None:
-            yield Check(what, "no", f"no price is known; add one with: penstock prices set {model}")
+            how = f"penstock prices set {model} --provider {served.provider} --input … --output …"
+            yield Check(what, "no", f"no price is known; add one with: {how}")
         else:
             rates = ", ".join(
                 f"{unit} {rate * 1_000_000:f}".rstrip("0").rstrip(".") for unit, rate in row.rates.items()
@@ -167,7 +171,7 @@ def _ledger(settings: Settings) -> Iterator[Check]:
         yield Check("ledger", "look", f"{settings.data} is not there yet; it is made by serve and import")
         return
     with ledger_for(settings) as ledger:
-        found = spend(ledger.table(), by=["model"])
+        found = spend(ledger.moment(), by=["model"])
         events = sum(row.events for row in found.rows)
         yield Check(
             "ledger", "yes", f"{settings.data}: {events:,} events; lost in a crash: {windows[settings.ledger.fsync]}"
@@ -176,5 +180,6 @@ def _ledger(settings: Settings) -> Iterator[Check]:
             yield Check(
                 f"price of {gap.model}", "no",
                 f"{gap.events:,} events of {gap.provider} have no price and are not in any total; "
-                f"add one with: penstock prices set {gap.model}, then: penstock ledger reprice",
+                f"add one with: penstock prices set {gap.model} --provider {gap.provider} --input … --output …, "
+                "then: penstock ledger reprice",
             )  # fmt: skip

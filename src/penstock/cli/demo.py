@@ -13,7 +13,18 @@ from penstock.cli.options import console
 from penstock.errors import InputError
 from penstock.settings import Settings
 
-app = App(name="demo")
+HELP = """
+A month of an invented company's traffic is in the ledger, and live calls go through the real gateway to a sandbox
+provider that stands in for the paid APIs. Press Ctrl-C to stop.
+
+Examples:
+
+- `penstock demo`
+- `penstock demo --port 4100 --fresh`
+- `penstock demo --calls 0 --data another-demo`
+"""
+
+app = App(name="demo", help_epilogue=HELP)
 
 LIVE_CALLS_A_SECOND = 2.0
 
@@ -28,19 +39,18 @@ def demo(
     calls: Annotated[int, Parameter(help="Live calls to make before only serving on; 0: no live calls.")] = 2000,
     fresh: Annotated[bool, Parameter(help="Throw the demo's ledger away and start anew.", negative="")] = False,
 ) -> None:
-    """Start gateway and dashboard with sample traffic: no key, no server.
-
-    A month of an invented company's traffic is in the ledger, and live calls go through the real gateway to a
-    sandbox provider that stands in for the paid APIs. Press Ctrl-C to stop.
-
-        penstock demo
-        penstock demo --port 4100 --fresh
-    """
+    """Start gateway and dashboard with sample traffic: no key, no server."""
     from penstock import app as root
+    from penstock.cli.serve import check_port
     from penstock.gateway.sandbox.settings import DEMO
     from penstock.policies.deployments import Provider
     from penstock.settings import LedgerSettings, ServerSettings
 
+    check_port(port)
+    if calls < 0:
+        raise InputError(f"--calls {calls}: give a number of calls, or 0 for none.")
+    if data.exists() and not data.is_dir():
+        raise InputError(f"{data} is a file, not a folder; name another place for the demo's ledger with --data.")
     if data.exists() and fresh:
         _throw_away(data)
     settings = Settings(

@@ -143,7 +143,8 @@ def _show(outcome: "Imported", dry_run: bool) -> None:
         say(f"  note      {note}")
     for model, count in outcome.unpriced.items():
         some = counted(count, "event", "have")
-        say(f"  unpriced  {some} no price: model {model}. Add one with: penstock prices set {model}", "yellow")
+        how = f"penstock prices set {model} --provider … --input … --output …"
+        say(f"  unpriced  {some} no price: model {model}. Add one with: {how}", "yellow")
     _show_rejects(outcome, say)
 
 

@@ -7,7 +7,17 @@ from cyclopts import App, Parameter
 
 from penstock.errors import InputError
 
-app = App(name="init")
+HELP = """
+The file has a provider for OpenAI and one for Anthropic, and a commented example of everything else. A file that is
+there is left alone unless `--force` is given.
+
+Examples:
+
+- `penstock init`
+- `penstock init --config staging.toml`
+"""
+
+app = App(name="init", help_epilogue=HELP, default_parameter=Parameter(show_default=False))
 
 TEMPLATE = """\
 # Penstock's settings. What is not said here has a default; docs/settings.md names everything.
@@ -73,14 +83,10 @@ api_key_env = "ANTHROPIC_API_KEY"
 @app.default
 def init(
     *,
-    config: Annotated[Path, Parameter(help="File to write.")] = Path("penstock.toml"),
+    config: Annotated[Path, Parameter(help="File to write; by default penstock.toml.")] = Path("penstock.toml"),
     force: Annotated[bool, Parameter(help="Write over a file that is there.", negative="")] = False,
 ) -> None:
-    """Write a penstock.toml to start from.
-
-    penstock init
-    penstock init --config staging.toml
-    """
+    """Write a penstock.toml to start from."""
     if config.exists() and not force:
         raise InputError(f"{config} is there already; name another with --config, or write over it with --force.")
     try:

@@ -158,6 +158,8 @@ def retention(
     common = common or Common()
     if days < 1:
         raise InputError("--days must be 1 or more: today is never dropped.")
+    if days > 36_500:
+        raise InputError("--days must be 36500 at most: nobody has been billed for tokens for a hundred years.")
     with _open(common) as ledger, _bars(common) as progress:
         found = ledger.retain(days=days, dry_run=True)
         what = f"{found.events:,} events of {found.days} days before {found.before}, {dollars(found.cost)}"

@@ -22,9 +22,13 @@ console = Console()
 class Common:
     """Options that every command understands."""
 
-    config: Annotated[Path, Parameter(help="Settings file.")] = Path("penstock.toml")
+    config: Annotated[Path, Parameter(help="Settings file; by default penstock.toml.", show_default=False)] = Path(
+        "penstock.toml"
+    )
     data: Annotated[Path | None, Parameter(help="The ledger's folder; by default the one in the settings.")] = None
-    json: Annotated[bool, Parameter(help="Print one JSON document instead of a table.", negative="")] = False
+    json: Annotated[
+        bool, Parameter(help="Print one JSON document instead of a table.", negative="", show_default=False)
+    ] = False
 
 
 def dollars(amount: Decimal, places: int = 4) -> str:

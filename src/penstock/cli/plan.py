@@ -2,19 +2,20 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from penstock.cli.options import Common, console
-from penstock.cli.plan_command import Calculator, PlanOptions, declare
-from penstock.cli.plan_content import pieces_of
+from penstock.cli.options import Common
+from penstock.cli.plan_command import Calculator, Drawn, PlanOptions, declare, in_one_sentence
+from penstock.cli.plan_content import contents_of
 from penstock.cli.plan_demand import ChartOptions, minutes_of_ledger, minutes_of_trace
 from penstock.cli.plan_diff import diff
 from penstock.cli.plan_interview import InterviewOptions, interviewed
-from penstock.errors import InputError
+from penstock.errors import InputError, PlanError
 from penstock.planning.agents import Agents, agents
 from penstock.planning.answer import Answer
 from penstock.planning.batch import Batch, batch
@@ -34,7 +35,7 @@ from penstock.planning.prices import Prices
 from penstock.planning.ptu import Ptu, demand_of, ptu
 from penstock.planning.quantity import percent
 from penstock.planning.rag import Rag, rag
-from penstock.planning.tokens import Tokens, tokens
+from penstock.planning.tokens import Piece, Tokens, tokens
 from penstock.planning.tune import Tune, tune
 from penstock.planning.unit import UnitEconomics, unit
 from penstock.pricing.capacity import shipped_capacity
@@ -43,11 +44,13 @@ from penstock.pricing.gpu import shipped_gpus
 from penstock.pricing.licences import shipped_licences
 from penstock.pricing.search import shipped_search_tiers
 
-app = App(name="plan", help="Work out what something would cost before it is built.")
+app = App(name="plan", help="Work out what something would cost before it is built.", error_formatter=in_one_sentence)
 
 
-def _ptu(inputs: Ptu, prices: Prices, options: ChartOptions, common: Common) -> Answer:
+def _ptu(inputs: Ptu, prices: Prices, options: ChartOptions, common: Common) -> Answer | Drawn:
     """Plan PTUs for a workload, or for the traffic of a trace or of the ledger; draw what spills over."""
+    if inputs.trace and inputs.ledger:
+        raise PlanError("ledger", "the demand comes from a trace or from the ledger; leave one of them out")
     capacity = shipped_capacity()
     series = minutes_of_trace(Path(inputs.trace)) if inputs.trace else ()
     measured = ""
@@ -66,10 +69,7 @@ def _ptu(inputs: Ptu, prices: Prices, options: ChartOptions, common: Common) -> 
     if options.chart:
         heading = f"{inputs.model}: demand and {plan.best_ptus} PTUs, {plan.best_term}"
         write(options.chart, svg(demand, plan.best_ptus, heading))
-    if series and not common.json:
-        console.print(blocks(demand, plan.best_ptus), highlight=False, soft_wrap=True)
-        console.print()
-    return plan
+    return Drawn(plan, partial(blocks, demand, plan.best_ptus)) if series else plan
 
 
 @Parameter(name="*", group="Guardrails")
@@ -89,7 +89,7 @@ def _foundry(inputs: Foundry, prices: Prices, options: GuardrailOptions, _: Comm
         return plan
     folder = files("penstock.planning") / "templates"
     texts = {name: (folder / name).read_text(encoding="utf-8") for name in TEMPLATES}
-    rendered = render(guardrails_of(inputs, prices), texts)
+    rendered = render(guardrails_of(inputs, prices, shipped_capacity()), texts)
     try:
         options.guardrails.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -109,9 +109,14 @@ def drawn(demand: Sequence[Load]) -> list[float]:
 
 
 def _tokens(inputs: Tokens, prices: Prices) -> Answer:
-    """Count what was given, then price it."""
-    pieces = (*inputs.pieces, *pieces_of(inputs))
-    return tokens(dataclasses.replace(inputs, pieces=pieces), prices)
+    """Count what was given as each model of the book does, then price it."""
+    contents = contents_of(inputs)
+
+    def counted(model: str) -> tuple[Piece, ...]:
+        return (*inputs.pieces, *(content.counted(model, inputs.detail) for content in contents))
+
+    elsewhere = {model: counted(model) for model in prices.models()}
+    return tokens(dataclasses.replace(inputs, pieces=counted(inputs.model)), prices, elsewhere)
 
 
 def _model(inputs: Model, prices: Prices, options: InterviewOptions, _: Common) -> Answer:
@@ -233,7 +238,7 @@ for _calculator in CALCULATORS:
 
 
 @app.command(name="diff")
-def compare(first: Path, second: Path, *, options: PlanOptions | None = None, common: Common | None = None) -> None:
+def compare(first: Path, second: Path, /, *, options: PlanOptions | None = None, common: Common | None = None) -> None:
     """Run two plan files of one calculator and say what differs, in inputs and in figures.
 
     Example: `penstock plan diff today.toml tomorrow.toml`

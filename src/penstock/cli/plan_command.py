@@ -7,12 +7,12 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation, Overflow
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
-from cyclopts import App, Parameter, Token
+from cyclopts import App, CycloptsError, Parameter, Token, UnusedCliTokensError
 from docstring_parser import parse_from_object
 
 from penstock.cli.options import Common, print_json
@@ -26,6 +26,10 @@ ABOUT_THE_PLAN = ("calculator", "book", "at", "provider")
 """Lines of a plan file that are not inputs."""
 
 
+def _instant(_type: Any, tokens: tuple[Token, ...]) -> Any:
+    return _time(tokens[0].value, tokens[0].keyword or "value")
+
+
 @Parameter(name="*", group="Prices and plan")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlanOptions:
@@ -34,7 +38,10 @@ class PlanOptions:
     plan: Annotated[Path | None, Parameter(name="--from", help="Plan file (TOML); options given here win.")] = None
     book: Annotated[str | None, Parameter(help="Scenario price book; guide-2026-03 is the guide's own table.")] = None
     provider: Annotated[str | None, Parameter(help="Who bills: azure (default), openai, anthropic, ...")] = None
-    at: Annotated[datetime | None, Parameter(help="Prices as of this day (UTC); by default now.")] = None
+    at: Annotated[
+        datetime | None,
+        Parameter(help="Prices as of this day (UTC); by default now.", converter=_instant),
+    ] = None
 
 
 T = TypeVar("T", bound=Inputs)
@@ -46,11 +53,28 @@ class Calculator(Generic[T]):
 
     name: str
     inputs: type[T]
-    compute: Callable[..., Answer]
+    compute: Callable[..., "Answer | Drawn"]
     about: str
     example: str
     extras: type[Any] | None = None
     """Options of the command line alone (files to read or write); `compute` gets them and the common ones as well."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Drawn:
+    """An answer that people also want to look at."""
+
+    answer: Answer
+    draw: Callable[[int], str]
+    """Draws for a terminal with that many columns."""
+
+
+def in_one_sentence(error: CycloptsError) -> NoReturn:
+    """Say what is wrong with the words on the command line as every other error is said."""
+    if isinstance(error, UnusedCliTokensError):
+        stray = " ".join(error.unused_tokens or ())
+        raise InputError(f"{stray!r} belongs to no option; each input is given as --name value") from error
+    raise InputError(" ".join(str(error).split())) from error
 
 
 def declare(app: App, calculator: Calculator[Any]) -> None:
@@ -63,11 +87,12 @@ def declare(app: App, calculator: Calculator[Any]) -> None:
         chosen = {name: value for name, value in given.items() if value is not None}
         inputs = build(calculator.inputs, {**inputs_of(document), **chosen}, options.plan, frozenset(chosen))
         prices = prices_for(document, options, common)
-        answer = run(calculator, inputs, prices, extras, common)
+        found = run(calculator, inputs, prices, extras, common)
+        answer = found.answer if isinstance(found, Drawn) else found
         if common.json:
             print_json({"calculator": calculator.name, "inputs": inputs, **fields_of(answer)})
         else:
-            show(answer)
+            show(answer, found.draw if isinstance(found, Drawn) else None)
 
     parameters = [_option(calculator.inputs, field) for field in dataclasses.fields(calculator.inputs)]
     parameters += [_flat("options", PlanOptions), _flat("common", Common)]
@@ -79,7 +104,7 @@ def declare(app: App, calculator: Calculator[Any]) -> None:
     app.command(command, name=calculator.name)
 
 
-def run(calculator: Calculator[Any], inputs: Inputs, prices: Prices, *given: Any) -> Answer:
+def run(calculator: Calculator[Any], inputs: Inputs, prices: Prices, *given: Any) -> Answer | Drawn:
     """Compute; a wrong input is named as the option that a user types."""
     try:
         return calculator.compute(inputs, prices, *(given if calculator.extras else ()))
@@ -116,6 +141,11 @@ def read_plan(path: Path, calculator: Calculator[Any] | None = None) -> dict[str
         raise InputError(f"{path}: not a TOML file ({error})") from error
     if not document:
         raise InputError(f"{path}: the file is empty; write inputs such as: requests_per_day = 10000")
+    for name in ("calculator", "book", "provider"):
+        if not isinstance(document.get(name, ""), str):
+            raise InputError(f'{path}, {name}: {document[name]} is not a name; write it in quotes: {name} = "..."')
+    if not isinstance(document.get("at", ""), str | date):
+        raise InputError(f"{path}, at: {document['at']} is not a day such as 2026-11-23")
     if calculator and document.get("calculator", calculator.name) != calculator.name:
         raise InputError(f"{path}: a plan for {document['calculator']}; use: penstock plan {document['calculator']}")
     return document
@@ -132,8 +162,7 @@ def prices_for(document: dict[str, Any], options: PlanOptions, common: Common) -
     from penstock.pricing.lifecycle import shipped_lifecycle
     from penstock.settings import load
 
-    at = options.at or document.get("at") or datetime.now(UTC)
-    at = _time(at, "at")
+    at = _time(options.at or document.get("at") or datetime.now(UTC), "at")
     settings = load(common.config, data=common.data)
     scenario = options.book or document.get("book") or settings.prices.scenario
     catalog = catalog_in(
@@ -166,7 +195,10 @@ def build(shape: type[Inputs], given: dict[str, Any], path: Path | None, options
     try:
         return msgspec.convert(given, shape, strict=False)
     except PlanError as error:
-        raise InputError(f"{where(error.field)}: {error.problem}") from error
+        hints = get_type_hints(shape)
+        table = next((name for name in given if error.field not in hints and _table_shape(shape, name)), "")
+        place = f"{where(table)}, {error.field}" if table else where(error.field)
+        raise InputError(f"{place}: {error.problem}") from error
     except msgspec.ValidationError as error:
         raise InputError(_complaint(str(error), where)) from error
 
@@ -249,6 +281,16 @@ def _whole(_type: Any, tokens: tuple[Token, ...]) -> int:
     return int(number)
 
 
+def _choice(allowed: tuple[str, ...], _type: Any, tokens: tuple[Token, ...]) -> str:
+    text = tokens[0].value
+    if text not in allowed:
+        where = tokens[0].keyword or "value"
+        near = get_close_matches(text.lower(), allowed, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"{where}: {text!r} is not one of {', '.join(allowed)}{hint}")
+    return text
+
+
 def _option(shape: Any, field: dataclasses.Field[Any]) -> inspect.Parameter:
     """Describe one input as an option that may be left out, since a plan file may give it."""
     hint = get_type_hints(shape)[field.name]
@@ -266,6 +308,10 @@ def _option(shape: Any, field: dataclasses.Field[Any]) -> inspect.Parameter:
         settings.update(converter=_decimal, allow_leading_hyphen=True)
     if parts == {int}:
         settings.update(converter=_whole, allow_leading_hyphen=True)
+    if get_origin(hint) is Literal:
+        settings.update(converter=partial(_choice, get_args(hint)))
+    if datetime in parts:
+        settings.update(converter=_instant)
     if _table_shape(shape, field.name):
         hint = list[str]
     annotation = Annotated[hint | None, Parameter(**settings)]  # type: ignore[valid-type]

@@ -1,5 +1,6 @@
 """Text, files and pictures for `penstock plan tokens`: counted here, by metering, and handed to the calculator."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,36 +13,46 @@ from penstock.planning.tokens import Piece, Tokens
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 
 
-def pieces_of(inputs: Tokens) -> tuple[Piece, ...]:
-    """Count all that was given."""
-    model, detail = inputs.model, inputs.detail
-    pieces = [_text("text", inputs.text, model)] if inputs.text else []
-    pieces += [_file(Path(path), model, detail) for path in inputs.file]
-    pieces += [_picture(size, *_size(size), model, detail) for size in inputs.image]
-    return tuple(pieces)
+@dataclass(frozen=True)
+class Content:
+    """What was given, read once: text, or the size of a picture."""
+
+    name: str
+    text: str = ""
+    size: tuple[int, int] | None = None
+
+    def counted(self, model: str, detail: str) -> Piece:
+        """Count it as `model` does."""
+        if self.size:
+            return _picture(self.name, *self.size, model, detail)
+        count = count_text(model, self.text)
+        return Piece(
+            name=self.name, tokens=count.tokens, method=count.method, error=Decimal(str(round(count.error_band, 4))),
+            detail=f"{len(self.text):,} characters, {len(self.text.split()):,} words",
+        )  # fmt: skip
 
 
-def _text(name: str, text: str, model: str) -> Piece:
-    count = count_text(model, text)
-    return Piece(
-        name=name, tokens=count.tokens, method=count.method, error=Decimal(str(round(count.error_band, 4))),
-        detail=f"{len(text):,} characters, {len(text.split()):,} words",
-    )  # fmt: skip
+def contents_of(inputs: Tokens) -> tuple[Content, ...]:
+    """Read all that was given. Raises InputError that names the file or option."""
+    contents = [Content("text", inputs.text)] if inputs.text else []
+    contents += [_file(Path(path)) for path in inputs.file]
+    contents += [Content(size, size=_size(size)) for size in inputs.image]
+    return tuple(contents)
 
 
-def _file(path: Path, model: str, detail: str) -> Piece:
+def _file(path: Path) -> Content:
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from error
     if not data:
         raise InputError(f"{path}: the file is empty")
     if size := size_of(data):
-        return _picture(path.name, *size, model, detail)
+        return Content(path.name, size=size)
     if path.suffix.lower() in PICTURES:
         raise InputError(f"{path}: its size in pixels cannot be read; give it with --image 1024x1024")
     try:
-        return _text(path.name, data.decode("utf-8"), model)
+        return Content(path.name, data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: neither UTF-8 text nor a picture") from error
 

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,30 +48,57 @@ def minutes_of_trace(path: Path) -> tuple[Minute, ...]:
         first, last = (datetime.fromisoformat(end) for end in (min(requests), max(requests)))
     except ValueError as error:
         raise InputError(f"{path}: a time is not of the form 2026-11-23T10:00:00 ({error})") from error
-    count = int((last - first) / timedelta(minutes=1)) + 1
+    count = _count(path, first, last)
     names = [(first + timedelta(minutes=step)).strftime("%Y-%m-%d %H:%M") for step in range(count)]
     return tuple(Minute(inputs[name], outputs[name], requests[name]) for name in names)
+
+
+LONGEST = timedelta(days=366)
+
+
+def _count(where: Path, first: datetime, last: datetime) -> int:
+    """Count the minutes from the first request to the last one, quiet ones included."""
+    if last - first > LONGEST:
+        raise InputError(f"{where}: its requests lie {(last - first).days:,} days apart; plan with a year or less")
+    return int((last - first) / timedelta(minutes=1)) + 1
 
 
 def _lines(path: Path) -> Iterator[tuple[str, int, int]]:
     """Yield minute, output tokens and input tokens of each request."""
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        with (
+            gzip.open(path, "rt", encoding="utf-8-sig")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8-sig") as file
+        ):
             lines = csv.reader(file)
             header = [name.strip().lower() for name in next(lines, [])]
             if not header:
                 raise InputError(f"{path}: the file is empty")
             time, sent, received = (_column(path, header, names) for names in COLUMNS.values())
             for number, line in enumerate(lines, start=2):
+                if not line:
+                    continue
                 try:
                     minute, output, tokens = line[time][:16].replace("T", " "), int(line[received]), int(line[sent])
                 except (ValueError, IndexError) as error:
-                    raise InputError(f"{path}, line {number}: not a request with whole token counts: {line}") from error
+                    raise InputError(
+                        f"{path}, line {number}: not a request with whole token counts: {_short(line)}"
+                    ) from error
                 if min(output, tokens) < 0:
-                    raise InputError(f"{path}, line {number}: a token count is negative: {line}")
+                    raise InputError(f"{path}, line {number}: a token count is negative: {_short(line)}")
                 yield minute, output, tokens
-    except (OSError, UnicodeDecodeError, EOFError) as error:
+    except (OSError, ValueError, EOFError, csv.Error, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
+
+
+def _short(line: list[str]) -> str:
+    text = ",".join(line)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+SHOWN = 80
+"""Characters of a wrong line that an error shows."""
 
 
 def _column(path: Path, header: list[str], names: tuple[str, ...]) -> int:
@@ -104,7 +132,7 @@ def minutes_of_ledger(
         raise InputError(f"{folder}: the ledger has no events of {model} in this time")
     found = {row["minute"]: Minute(int(row["sent"]), int(row["received"]), row["requests"]) for row in rows}
     first, last = rows[0]["minute"], rows[-1]["minute"]
-    count = int((last - first) / timedelta(minutes=1)) + 1
+    count = _count(folder, first, last)
     minutes = tuple(found.get(first + timedelta(minutes=step), Minute()) for step in range(count))
     cached, sent = (sum(int(row[name]) for row in rows) for name in ("cached", "sent"))
     return minutes, ratio(cached, sent)

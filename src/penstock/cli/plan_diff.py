@@ -4,13 +4,21 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
-from penstock.cli.options import Common, console, plain, print_json, table
-from penstock.cli.plan_command import Calculator, PlanOptions, build, fields_of, inputs_of, prices_for, read_plan, run
-from penstock.cli.plan_show import title
+from penstock.cli.options import Common, console, print_json, table
+from penstock.cli.plan_command import (
+    Calculator,
+    Drawn,
+    PlanOptions,
+    build,
+    fields_of,
+    inputs_of,
+    prices_for,
+    read_plan,
+    run,
+)
+from penstock.cli.plan_show import title, written
 from penstock.errors import InputError
-from penstock.planning.quantity import percent, ratio
+from penstock.planning.quantity import Unit, percent, ratio, units
 
 LEFT_OUT = frozenset({"answer", "notes", "prices", "assumptions", "corrections", "sensitivity"})
 
@@ -22,14 +30,15 @@ def diff(
     before, after = (_result(path, calculators, options, common) for path in (first, second))
     if before["calculator"] != after["calculator"]:
         raise InputError(f"{second}: a plan for {after['calculator']}, and {first} is one for {before['calculator']}")
+    known = before["units"]
     inputs = _changes(before["inputs"], after["inputs"])
     figures = _changes(before["figures"], after["figures"])
     if common.json:
         print_json({"calculator": before["calculator"], "first": str(first), "second": str(second), "inputs": inputs,
                     "figures": figures})  # fmt: skip
         return
-    _print("Inputs that differ", inputs, first, second)
-    _print("Figures that differ", figures, first, second)
+    _print("Inputs that differ", inputs, (first, second), known)
+    _print("Figures that differ", figures, (first, second), known)
     if not inputs and not figures:
         console.print("The plans are equal.")
 
@@ -44,9 +53,14 @@ def _result(
     calculator = calculators[name]
     inputs = build(calculator.inputs, inputs_of(document), path, frozenset())
     extras = calculator.extras() if calculator.extras else None
-    answer = run(calculator, inputs, prices_for(document, options, common), extras, common)
+    found = run(calculator, inputs, prices_for(document, options, common), extras, common)
+    answer = found.answer if isinstance(found, Drawn) else found
     figures = {field: value for field, value in fields_of(answer).items() if field not in LEFT_OUT}
-    return {"calculator": name, "inputs": dict(_flat("", inputs)), "figures": dict(_flat("", figures))}
+    shapes: tuple[Any, ...] = (calculator.inputs, type(answer))
+    known = {field: unit for shape in shapes for field, unit in units(shape).items()}
+    return {
+        "calculator": name, "inputs": dict(_flat("", inputs)), "figures": dict(_flat("", figures)), "units": known,
+    }  # fmt: skip
 
 
 def _flat(place: str, value: Any) -> list[tuple[str, Any]]:
@@ -77,25 +91,21 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, An
     return lines
 
 
-def _print(heading: str, lines: list[dict[str, Any]], first: Path, second: Path) -> None:
-    """Print the single values that differ; lines of tables are only counted."""
+def _print(heading: str, lines: list[dict[str, Any]], paths: tuple[Path, Path], known: dict[str, Unit]) -> None:
+    """Print the single values that differ, with their units; lines of tables are only counted."""
     if not lines:
         return
+    first, second = paths
     one, two = (first.name, second.name) if first.name != second.name else (str(first), str(second))
     grid = table("", one, two, "Change", title=heading, numbers=(one, two, "Change"))
     single = [line for line in lines if "[" not in line["place"]]
     for line in single:
         change = line["change"]
+        unit = known.get(line["place"])
         share = f" ({percent(ratio(change, line['first']))})" if change is not None and line["first"] else ""
-        shown = "" if change is None else f"{'+' if change > 0 else ''}{_number(change)}{share}"
-        grid.add_row(title(line["place"]), _number(line["first"]), _number(line["second"]), shown)
+        shown = "" if change is None else f"{'+' if change > 0 else ''}{written(change, unit)}{share}"
+        grid.add_row(title(line["place"]), written(line["first"], unit), written(line["second"], unit), shown)
     console.print(grid)
     if len(lines) > len(single):
         console.print(f"... and {len(lines) - len(single)} values in tables; --json has them.")
     console.print()
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,f}" if isinstance(value, Decimal) else escape(str(plain(value)))

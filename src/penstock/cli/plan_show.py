@@ -1,8 +1,7 @@
 """An answer for people: the sentence, its figures, a table for each list, and what it rests on."""
 
 import dataclasses
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +11,7 @@ from rich.table import Table
 from penstock.cli.options import console, table
 from penstock.planning.answer import Answer, Correction
 from penstock.planning.prices import PriceUsed
-from penstock.planning.quantity import Unit, money, percent, units
+from penstock.planning.quantity import Unit, money, percent, price_of, units
 from penstock.planning.sensitivity import Swing
 
 ROOM = 120
@@ -47,11 +46,13 @@ ACRONYMS = {
 }
 
 
-def show(answer: Answer) -> None:
-    """Print the answer; what is not a terminal (a pipe, a file) has room."""
+def show(answer: Answer, draw: Callable[[int], str] | None = None) -> None:
+    """Print the answer; what is not a terminal (a pipe, a file) has room. A drawing stands under the sentence."""
     if not console.is_terminal:
         console.width = max(console.width, ROOM)
     console.print(answer.answer, style="bold", markup=False, highlight=False)
+    if draw:
+        console.print(f"\n{draw(console.width)}", markup=False, highlight=False, soft_wrap=True)
     _figures(answer)
     for field in _own(answer):
         value = getattr(answer, field)
@@ -89,6 +90,8 @@ def _written(value: Any, unit: Unit | None) -> str:
     if isinstance(value, Decimal | int) and unit is not None:
         if unit.name == "$":
             return money(Decimal(value))
+        if unit.name == "rate":
+            return price_of(Decimal(value))
         if unit.name == "%":
             return percent(Decimal(value))
         number = f"{value:,}" if isinstance(value, int) else f"{value.quantize(Decimal('0.001')).normalize():,f}"
@@ -161,13 +164,12 @@ def _lines(heading: str, lines: Sequence[str]) -> None:
 def _sensitivity(swings: Sequence[Swing], moved: str) -> None:
     if not swings:
         return
-    grid = table(
-        "Input", "10 % less", "10 % more", title=f"What moves {escape(moved)} most", numbers=("10 % less", "10 % more")
-    )
+    console.print(f"\nWhat moves {escape(moved)} most", style="italic", highlight=False)
+    grid = table("Input", "10 % less", "10 % more", numbers=("10 % less", "10 % more"))
     for swing in swings[:5]:
         low, high = (money(end) if swing.unit == "$" else f"{end:,.0f} {swing.unit}" for end in (swing.low, swing.high))
         grid.add_row(escape(title(swing.input)), low, high)
-    _print(grid)
+    console.print(grid)
 
 
 def _corrections(corrections: Sequence[Correction]) -> None:
@@ -180,10 +182,29 @@ def _corrections(corrections: Sequence[Correction]) -> None:
 
 
 def _prices(prices: Sequence[PriceUsed]) -> None:
-    if not prices:
-        return
-    grid = table("Price row", "Since", "Read", "Source", title="Prices used")
-    for price in prices:
-        since = "" if price.valid_from == date(1970, 1, 1) else str(price.valid_from)
-        grid.add_row(escape(price.id), since, str(price.read or "-"), escape(price.source))
-    _print(grid)
+    """Name each row with the day since which it holds, its rates, and where and when they were read."""
+    _lines(
+        "Prices used",
+        [
+            f"{price.id}: {rates_of(price)}. {price.source}{f' (read {price.read})' if price.read else ''}"
+            for price in prices
+        ],
+    )
+
+
+TOKENS = {"input": "input", "cache_read": "cached", "cache_write": "written", "output": "output"}
+
+
+def rates_of(price: PriceUsed) -> str:
+    """Write a row's rates: tokens by the million, all else by the unit in its name."""
+    tokens = [f"{TOKENS[name]} {price_of(rate)}" for name, rate in price.rates.items() if name in TOKENS]
+    lines = [f"{', '.join(tokens)} per million tokens"] if tokens else []
+    for name, rate in price.rates.items():
+        words = " ".join(ACRONYMS.get(word, word) for word in name.split("_"))
+        if name == "input_tokens_per_minute":
+            lines.append(f"{rate:,} {words} and PTU")
+        elif name.endswith(("_low", "_high")):
+            lines.append(f"{words} {price_of(rate)}")
+        elif name not in TOKENS:
+            lines.append(f"{price_of(rate)} per {words}")
+    return ", ".join(lines)

@@ -28,12 +28,17 @@ Examples:
 - `penstock prices set gpt-4o --provider azure --input 2.10 --cache-read 1.05 --output 8.40 --from 2026-12-01`
 """
 
-app = App(name="prices", help_epilogue=HELP)
-for _name in ("set", "update", "check"):
-    app.command(f"penstock.cli.prices_{_name}:{_name}_", name=_name, help_epilogue="")
+app = App(name="prices", help_epilogue=HELP, default_parameter=Parameter(show_default=False))
+for _name, _help in {
+    "set": "Write a price of your own: a new dated row in `prices/own.csv` of the data folder.",
+    "update": "Fetch Azure's public price list, show what would change, and write it as a new dated book.",
+    "check": "Check the prices: slips, old read dates, retired models, unpriced traffic in the ledger.",
+}.items():
+    app.command(f"penstock.cli.prices_{_name}:app", name=_name, help=_help)
 
 Provider = Annotated[str, Parameter(help="Who bills: azure, openai, anthropic, ...; `all` for every one.")]
 Model = Annotated[str, Parameter(help="Part of the model's name.")]
+WholeModel = Annotated[str, Parameter(help="The model's name.")]
 At = Annotated[datetime | None, Parameter(help="As of this day or instant (UTC); by default now.")]
 
 
@@ -77,7 +82,7 @@ def list_(
 
 @app.command(help_epilogue="")
 def show(
-    model: str,
+    model: WholeModel,
     *,
     provider: Provider = "",
     at: At = None,
@@ -120,7 +125,7 @@ def show(
 
 
 @app.command(help_epilogue="")
-def history(model: str, *, provider: Provider = "", common: Common | None = None) -> None:
+def history(model: WholeModel, *, provider: Provider = "", common: Common | None = None) -> None:
     """Show how a model's prices changed: all rows of all books, each kind together, the oldest first.
 
     Example: `penstock prices history gpt-5.6-luna --provider azure`

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 from msgspec.structs import replace
 
 from penstock.cli.options import Common, console, print_json
@@ -18,11 +18,27 @@ from penstock.pricing.fields import COLUMNS, row_from_fields, rows_from_table, t
 from penstock.pricing.folder import own_book, own_file
 from penstock.pricing.sanity import suspects
 
+HELP = """
+Rows are added and never edited: a change is a row with a later `--from`, so that an old event keeps its price. The
+first price of something that had none, given without `--from`, stands in for older days too. `*` as the model prices
+everything of that provider that has no row of its own.
+
+Examples:
+
+- `penstock prices set gpt-4o --provider azure --input 2.10 --output 8.40 --from 2026-12-01`
+- `penstock prices set gpt-4o --provider azure --mode batch --input 1.05 --output 4.20 --source "contract 17"`
+- `penstock prices set gpt-realtime --provider openai --input 4 --output 16 --rate input_audio=32`
+- `penstock prices set "*" --provider vllm --flat-rate`
+"""
+
+app = App(name="set", help_epilogue=HELP, default_parameter=Parameter(show_default=False))
+
 Dollars = Annotated[str, Parameter(help="Dollars per 1M tokens.")]
 
 
+@app.default
 def set_(
-    model: str,
+    model: Annotated[str, Parameter(help="The model's name at that provider; * for all that have no row.")],
     *,
     provider: Annotated[str, Parameter(help="Who bills: azure, openai, anthropic, ...")],
     input: Dollars = "",  # noqa: A002 (named like the unit)
@@ -32,13 +48,14 @@ def set_(
     rate: Annotated[
         tuple[str, ...],
         Parameter(
-            help="Any other unit, as in input_audio=40 (per 1M) or web_searches=10 (per 1,000). May be repeated."
+            help="Any other unit, as in input_audio=40 (per 1M) or web_searches=10 (per 1,000). May be repeated.",
+            negative="",
         ),
     ] = (),
-    version: str = "",
-    deployment_type: Annotated[str, Parameter(help="global, data_zone or regional.")] = "global",
+    version: Annotated[str, Parameter(help="Only this version of the model: 2024-08-06.")] = "",
+    deployment_type: Annotated[str, Parameter(help="global (the default), data_zone or regional.")] = "global",
     region: Annotated[str, Parameter(help="A region (swedencentral) or a zone (us, eu, apac).")] = "",
-    mode: Annotated[str, Parameter(help="standard, batch, flex or priority.")] = "standard",
+    mode: Annotated[str, Parameter(help="standard (the default), batch, flex or priority.")] = "standard",
     context_over: Annotated[int, Parameter(help="Only calls with more input tokens than this.")] = 0,
     hours: Annotated[str, Parameter(help="Only in this window of the day, UTC: 16:30-00:30.")] = "",
     from_: Annotated[str, Parameter(name="--from", help="First day (or instant) of the price; by default today.")] = "",
@@ -48,15 +65,7 @@ def set_(
     source: Annotated[str, Parameter(help="Where the price stands: a contract, a page.")] = "",
     common: Common | None = None,
 ) -> None:
-    """Write a price of your own: a new dated row in `prices/own.csv` of the data folder.
-
-    Rows are added and never edited: a change is a row with a later `--from`, so that an old event keeps its price. The
-    first price of something that had none, given without `--from`, stands in for older days too. `*` as the model
-    prices everything of that provider that has no row of its own.
-
-    Examples: `penstock prices set gpt-4o --provider azure --input 2.10 --output 8.40 --from 2026-12-01`,
-    `penstock prices set "*" --provider vllm --flat-rate`
-    """
+    """Write a price of your own: a new dated row in `prices/own.csv` of the data folder."""
     common = common or Common()
     today = datetime.now(UTC).date().isoformat()
     given = dict([_pair(text) for text in rate]) | {
@@ -104,13 +113,16 @@ def append(file: Path, row: PriceRow) -> PriceRow:
             file.name, row.model, f"there is a price from {row.valid_from:%Y-%m-%d} on already; rows are never edited: "
             "give a later --from (an instant such as 2026-12-01T09:30 will do)",
         )  # fmt: skip
-    file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_suffix(".new")
-    fresh.write_text(table_of([*rows, row], COLUMNS), encoding="utf-8")
-    book: Book = own_book(fresh)
-    with fresh.open("rb") as written:
-        os.fsync(written.fileno())
-    fresh.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(table_of([*rows, row], COLUMNS), encoding="utf-8")
+        book: Book = own_book(fresh)
+        with fresh.open("rb") as written:
+            os.fsync(written.fileno())
+        fresh.replace(file)
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}; is --data right?") from None
     return book.rows[-1]
 
 

@@ -3,11 +3,12 @@
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import httpx2
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from penstock import __version__
 from penstock.cli.options import Common, console, print_json, table
@@ -20,6 +21,19 @@ from penstock.pricing.books import default_catalog, own_layers
 from penstock.pricing.diff import changes, places
 from penstock.pricing.sanity import suspects
 
+HELP = """
+The book goes to `prices/azure-<instant>-<digest>.json` in the data folder and comes before the Azure book of the
+package; older ones stay, so that old events can be explained. Meters that were not understood are listed. No key is
+needed. Without `--yes` it asks before it writes; with `--json` it writes only with `--yes`.
+
+Examples:
+
+- `penstock prices update`
+- `penstock prices update --yes --json`
+"""
+
+app = App(name="update", help_epilogue=HELP, default_parameter=Parameter(show_default=False))
+
 PAGES = 200
 """The most pages that are read: the list has some, of a thousand rows each."""
 PAGE_BYTES = 20_000_000
@@ -28,20 +42,14 @@ WAIT_SECONDS = 1.0
 """Pause before the first further try; it doubles."""
 
 
+@app.default
 def update_(
     *,
-    url: Annotated[str, Parameter(help="Where the price list is; another address serves mirrors and tests.")] = URL,
+    url: Annotated[str, Parameter(help=f"Where the price list is, for mirrors; by default {URL}")] = URL,
     yes: Annotated[bool, Parameter(help="Write without asking.", negative="")] = False,
     common: Common | None = None,
 ) -> None:
-    """Fetch Azure's public price list, show what would change, and write it as a new dated book.
-
-    The book goes to `prices/azure-<instant>-<digest>.json` in the data folder and comes before the Azure book of the
-    package; older ones stay, so that old events can be explained. Meters that were not understood are listed. No key is
-    needed.
-
-    Example: `penstock prices update --yes`
-    """
+    """Fetch Azure's public price list, show what would change, and write it as a new dated book."""
     common = common or Common()
     settings = settings_of(common)
     now = datetime.now(UTC)
@@ -65,10 +73,7 @@ def update_(
         raise InputError(f"{url} has no price that could be read; nothing was written")
     written = yes or (not common.json and agreed(f"Write {file}?"))
     if written:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_suffix(".new")
-        fresh.write_bytes(book.to_bytes())
-        fresh.replace(file)
+        write(file, book.to_bytes())
     if common.json:
         print_json({
             "book": book.id, "sha256": book.sha256, "rows": len(book.rows), "file": file if written else None,
@@ -78,8 +83,21 @@ def update_(
         console.print(f"Written to {file}." if written else "Nothing was written.", highlight=False)
 
 
+def write(file: Path, content: bytes) -> None:
+    """Put a file in its place as a whole. Raises InputError where that cannot be."""
+    fresh = file.with_suffix(".new")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_bytes(content)
+        fresh.replace(file)
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}; is --data right?") from None
+
+
 def fetch(url: str) -> list[Item]:
     """Read every page of the list, following its links. Raises InputError or PriceBookError; nothing is half-read."""
+    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+        raise InputError(f"--url {url}: write an address that begins with https:// or http://")
     items, seen = list[Item](), set[str]()
     link: str | None = str(httpx2.URL(url).copy_merge_params(QUERY))
     with httpx2.Client(timeout=60, headers={"user-agent": f"penstock/{__version__}"}) as client:

@@ -60,6 +60,8 @@ def report(
     from penstock.settings import load
 
     common = common or Common()
+    if csv_ and common.json:
+        raise InputError("--csv and --json are two forms of the same answer: choose one")
     now, place = utc_now(), zone(time_zone)
     since = periods.since(from_, now, place) if from_ else None
     until = periods.until(to, now, place) if to else None
@@ -70,7 +72,7 @@ def report(
         raise InputError("--only takes a dimension and a value, as in: --only team=support")
     names = tuple(dict.fromkeys(name.strip() for name in by.split(",") if name.strip()))
     with ledger_for(load(common.config, data=common.data), create=False) as ledger:
-        found = spend(ledger.table(), by=names, since=since, until=until, time_zone=time_zone, where=where)
+        found = spend(ledger.moment(), by=names, since=since, until=until, time_zone=time_zone, where=where)
     if common.json:
         print_json(_document(found, names, since, until, time_zone))
     elif csv_:
@@ -184,8 +186,9 @@ def _warn(found: "Spend", file: Any) -> None:
         some = counted(found.unpriced_events, "event", "have")
         say(f"Warning: {some} no price; the total leaves out {tokens:,} tokens:", "yellow")
     for row in found.unpriced:
+        how = f"penstock prices set {row.model} --provider {row.provider} --input … --output …"
         say(f"  {row.events:,} of model {row.model} at {row.provider}: {row.input_tokens:,} tokens in, "
-            f"{row.output_tokens:,} out. Add a price with: penstock prices set {row.model}", "yellow")  # fmt: skip
+            f"{row.output_tokens:,} out. Add a price with: {how}", "yellow")  # fmt: skip
     for early in found.early:
         older = f"{counted(early.events, 'event', 'are')} older than any price known for {early.model}"
         say(f"Note: {older}; the first one stands in: {early.price_row}", "dim")

@@ -10,7 +10,18 @@ from cyclopts import App, Parameter
 from penstock.cli.options import console
 from penstock.settings import Settings
 
-app = App(name="serve")
+HELP = """
+Point a client at it by its base URL; keys and everything else stay as they are: `http://localhost:4000/v1` for
+`OpenAI(base_url=...)`, `http://localhost:4000` for `Anthropic(base_url=...)` and `AzureOpenAI(azure_endpoint=...)`.
+
+Examples:
+
+- `penstock serve`
+- `penstock serve --port 8080 --workers 4`
+- `penstock serve --config staging.toml --data /var/lib/penstock --host 0.0.0.0`
+"""
+
+app = App(name="serve", help_epilogue=HELP)
 
 
 @app.default
@@ -24,17 +35,12 @@ def serve(
     unix_socket: Annotated[
         str | None, Parameter(help="Path of a Unix socket to listen on, in place of host and port.")
     ] = None,
-    config: Annotated[Path, Parameter(help="Settings file.")] = Path("penstock.toml"),
+    config: Annotated[Path, Parameter(help="Settings file; by default penstock.toml.", show_default=False)] = Path(
+        "penstock.toml"
+    ),
     data: Annotated[Path | None, Parameter(help="The ledger's folder.")] = None,
 ) -> None:
     """Run the gateway, with API and dashboard behind the same port.
-
-    Point a client at it by its base URL; keys and everything else stay as they are:
-
-        penstock serve --port 4000
-        OpenAI(base_url="http://localhost:4000/v1")
-        Anthropic(base_url="http://localhost:4000")
-        AzureOpenAI(azure_endpoint="http://localhost:4000", api_version="2024-10-21")
 
     `kill -HUP` makes it read the settings again: new workers take over, and calls under way end with the old ones.
     """
@@ -67,8 +73,8 @@ def with_options(
     """Put the command line's wishes over the settings'."""
     from penstock.errors import InputError
 
-    if port is not None and not 0 < port < 65536:
-        raise InputError(f"--port {port}: a port is a number from 1 to 65535.")
+    if port is not None:
+        check_port(port)
     if workers is not None and workers < 1:
         raise InputError(f"--workers {workers}: at least one worker is needed.")
     wishes = {"port": port, "host": host, "workers": workers, "unix_socket": unix_socket}
@@ -76,6 +82,14 @@ def with_options(
         settings.server, **{name: value for name, value in wishes.items() if value is not None}
     )
     return msgspec.structs.replace(settings, server=server)
+
+
+def check_port(port: int) -> None:
+    """Raise InputError where the number is none of a port."""
+    from penstock.errors import InputError
+
+    if not 0 < port < 65536:
+        raise InputError(f"--port {port}: a port is a number from 1 to 65535.")
 
 
 def _say_ready(address: str) -> None:

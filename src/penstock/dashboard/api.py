@@ -56,8 +56,7 @@ def get_spend(house: House, fields: dict[str, str]) -> tuple[str, bytes]:
     now, place = house.now(), zone(time_zone)
     since = periods.since(fields["from"], now, place) if "from" in fields else None
     until = periods.until(fields["to"], now, place) if "to" in fields else None
-    table = house.ledger.table(since=since, until=until)
-    found = spend(table, by=names, since=since, until=until, time_zone=time_zone)
+    found = spend(house.ledger.moment(), by=names, since=since, until=until, time_zone=time_zone)
     if form == "csv":
         return "text/csv; charset=utf-8", _csv(names, found.rows)
     document = {

@@ -1,10 +1,12 @@
 """What every page needs: the ledger, the prices, the clock, and the templates."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -77,9 +79,11 @@ class House:
         return bool(self.info.get("sandbox")) and (event.source == "sample" or event.deployment.startswith("sandbox"))
 
 
+@cache
 def static(name: str) -> str:
-    """Return the address of a static file; the version in it lets browsers keep the file."""
-    return f"/static/{name}?v={__version__}"
+    """Return the address of a static file; the digest in it lets browsers keep the file until it changes."""
+    content = (files("penstock.dashboard") / "static" / name).read_bytes()
+    return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def web_part(source: str) -> tuple[str, str]:

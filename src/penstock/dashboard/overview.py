@@ -60,9 +60,9 @@ def overview(house: House, fields: dict[str, str]) -> dict[str, Any]:
     month = today.replace(day=1)
     first = min(shown[0], month, today - timedelta(days=6))
     since, until = _midnight(first), _midnight(today + timedelta(days=1))
-    table = house.ledger.table(since=since, until=until)
-    daily = spend(table, by=("day", "provider", "model"), since=since, until=until).rows
-    teams = spend(table, by=("team", "app"), since=_midnight(shown[0]), until=until).rows
+    ledger = house.ledger.moment()
+    daily = spend(ledger, by=("day", "provider", "model"), since=since, until=until).rows
+    teams = spend(ledger, by=("team", "app"), since=_midnight(shown[0]), until=until).rows
     period = [row for row in daily if row.group["day"] >= shown[0].isoformat()]
     series = _series(period, shown)
     sums = [add(one.amounts[n] for one in series) for n in range(days)]

@@ -14,27 +14,28 @@ T = TypeVar("T")
 class Waiter(Generic[T]):
     """A place where one coroutine waits for one value. Settled once, by value or by error."""
 
-    __slots__ = ("_error", "_resume", "_settled", "_value")
-
-    def __init__(self) -> None:
-        self._settled = False
-        self._value: T | None = None
-        self._error: BaseException | None = None
-        self._resume: Callable[[], None] | None = None
+    _settled = False
+    _value: T | None = None
+    _error: BaseException | None = None
+    _resume: Callable[[], None] | None = None
 
     def settle(self, value: T) -> None:
         """Give the value; the one who waits runs on before this returns."""
         self._settled = True
         self._value = value
-        if self._resume is not None:
-            self._resume()
+        self._go_on()
 
     def fail(self, error: BaseException) -> None:
         """Give an error instead."""
         self._settled = True
         self._error = error
-        if self._resume is not None:
-            self._resume()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        resume = self._resume
+        if resume is not None:
+            self._resume = None  # a waiter that held on to its coroutine would make work for the garbage collector
+            resume()
 
     @property
     def settled(self) -> bool:
@@ -71,7 +72,7 @@ class Drive:
         except Exception as error:  # noqa: BLE001  # the edge of a call: its error must reach the client as an answer
             self._failed(error)
             return
-        if type(awaited) is Waiter:
+        if isinstance(awaited, Waiter):
             awaited.wake(self._step)
         elif awaited is None:  # `asyncio.sleep(0)`: let others run, then go on
             asyncio.get_running_loop().call_soon(self._step)

@@ -4,7 +4,6 @@ import asyncio
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, cast
 
@@ -23,14 +22,14 @@ from penstock.gateway.refusals import refusal_body
 from penstock.gateway.relay import Relay
 from penstock.gateway.server import Inbound, Request, status_line
 from penstock.gateway.upstream import Exchange, UpstreamError, send
-from penstock.metering.attribution import Attribution, attribute, clean
+from penstock.metering.attribution import Attribution, attribute
 from penstock.metering.counting import estimate
 from penstock.metering.event import Outcome, Purpose, UsageEvent, new_id
-from penstock.metering.meter import NOTHING, Attempt, meter, total
+from penstock.metering.meter import NOTHING, Attempt, Meter, total
 from penstock.metering.readers import read_body, stream_reader
 from penstock.metering.readers.bodies import body_text
 from penstock.metering.reading import Reading, StreamReader
-from penstock.metering.request import RequestHead, read_request
+from penstock.metering.request import NO_METADATA, RequestHead, read_request
 from penstock.policies.call import Call, Reply
 from penstock.policies.deployments import Deployment, Provider, Route, Target, target_of
 from penstock.policies.pipeline import Policy, pipeline
@@ -44,6 +43,8 @@ LONGEST_WAIT = 8.0
 """A provider that asks for a longer wait than this is not waited for: its answer goes to the client."""
 MAX_DRAINS = 256
 LONGEST_NAME = 256
+MOST_PAYERS = 64
+"""Users remembered for each head of a client: users are named by clients."""
 LARGE = 64 * 1024
 """Bytes from which counting is done beside the loop."""
 
@@ -61,8 +62,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Bytes of a reply that is not a stream."""
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class LiveCall(Call):
+class LiveCall(Call, kw_only=True, eq=False):
     """A call with its client at the other end."""
 
     inbound: Inbound
@@ -94,7 +94,7 @@ class Gateway:
         self._destinations = destinations
         self._control = control
         self._sandbox = next((destinations[row.name] for row in providers if row.kind == "sandbox"), None)
-        self._catalog = catalog
+        self._meter = Meter(catalog)
         self._booking = booking
         self._loop = loop
         self._draining = 0
@@ -129,6 +129,10 @@ class Gateway:
         try:
             if self._booking.error is not None:
                 raise RefusedError(503, "ledger_unavailable", f"No call is taken now: {self._booking.error}")
+            if self._booking.behind:
+                await self._room()
+                if inbound.transport.is_closing():
+                    return
             call = self._call(inbound, request, endpoint, deployment, request_id)
             reply = await self._proceed(call)
             if not reply.relayed:
@@ -145,6 +149,14 @@ class Gateway:
             self._refuse(inbound, request, endpoint, request_id, refusal)
         finally:
             self.calls -= 1
+
+    async def _room(self) -> None:
+        """Wait for the ledger's disk, or refuse, as it is configured."""
+        try:
+            await self._booking.room()
+        except LedgerError as error:
+            reason = "ledger_unavailable" if self._booking.error is not None else "ledger_behind"
+            raise RefusedError(503, reason, f"No call is taken now: {error}") from error
 
     def _call(
         self, inbound: Inbound, request: Request, endpoint: Endpoint, deployment: str, request_id: str
@@ -227,7 +239,8 @@ class Gateway:
         self, call: LiveCall, target: Target, number: int, purpose: Purpose, events: list[UsageEvent]
     ) -> tuple[Reply, float | None]:
         """Make one attempt; return its reply, and how long the provider wants to be left alone."""
-        call.decisions.append(f"{target.deployment.name}#{number}" + ("" if purpose == "call" else f" {purpose}"))
+        decision = f"{target.deployment.name}#{number}"
+        call.decisions.append(decision if purpose == "call" else f"{decision} {purpose}")
         provider, head, body = target.provider, call.head, call.body
         destination = self._destinations[provider.name]
         hide_usage = False
@@ -249,7 +262,7 @@ class Gateway:
             exchange = connection.send(
                 request, step.started + provider.timeout, provider.stall_timeout, self._settings.max_reply
             )
-            await exchange.head()
+            await exchange
         except UpstreamError as error:
             return await self._unanswered(step, error, events), None
         if exchange.streamed:
@@ -374,19 +387,14 @@ class Gateway:
             int((step.first_token_at - step.started) * 1e6) if step.first_token_at else 0,
             call.decisions[-1],
         )
-        event = meter(self._catalog, target.served, attempt, reading, call.attribution)
+        event = self._meter.event(target.served, attempt, reading, call.attribution)
         events.append(event)
         self._booking.book(event)
 
     # Answers
 
     def _send_reply(self, call: LiveCall, reply: Reply) -> None:
-        head = b"%s%s%s%s" % (
-            status_line(reply.status),
-            reply.head,
-            _stamp(call),
-            _cost_headers(reply.events),
-        )
+        head = b"%b%b%b" % (status_line(reply.status), reply.head, _stamp(call, reply.events))
         call.inbound.reply(head, reply.body, keep_alive=call.request.head.keep_alive)
 
     def _refuse(
@@ -489,8 +497,7 @@ class Gateway:
         )
 
 
-@dataclass(slots=True, eq=False)
-class _Step:
+class _Step(Struct, eq=False):
     """One attempt while it lasts."""
 
     call: LiveCall
@@ -525,30 +532,27 @@ def _may_have_left(call: LiveCall) -> bool:
 
 def _who(request: Request, head: RequestHead) -> Attribution:
     """Say who pays. What the headers say of it is worked out once for all requests with the same head."""
-    if bytes(head.metadata):
+    if head.metadata is not NO_METADATA:
         return attribute(dict(request.head.headers), head)
-    known = request.head.attribution
-    if known is None:
-        known = request.head.attribution = attribute(dict(request.head.headers), RequestHead())
-    user = head.user or head.safety_identifier
-    return msgspec.structs.replace(known, user=clean(user)) if user and not known.user else known
+    payers, user = request.head.payers, head.user or head.safety_identifier or ""
+    who = payers.get(user)
+    if who is None:
+        if len(payers) >= MOST_PAYERS:
+            payers.clear()
+        who = payers[user] = attribute(dict(request.head.headers), RequestHead(user=user))
+    return who
 
 
-def _stamp(call: Call) -> bytes:
-    """Say who this request is, and what was decided about it."""
-    return f"x-penstock-request-id: {call.request_id}\r\nx-penstock-decision: {'; '.join(call.decisions)}\r\n".encode(
-        "latin-1", "replace"
-    )
-
-
-def _cost_headers(events: list[UsageEvent]) -> bytes:
-    cost = events[0].cost if len(events) == 1 else total(events)
-    if cost is None:
-        return b"x-penstock-cost: unpriced\r\nx-penstock-price-state: unpriced\r\n"
-    return b"x-penstock-cost: %b\r\nx-penstock-price-state: %b\r\n" % (
-        format(cost, "f").encode(),
-        events[-1].price_state.encode(),
-    )
+def _stamp(call: Call, events: Sequence[UsageEvent] = ()) -> bytes:
+    """Say who this request is, what was decided about it, and what it cost, as far as that is known by now."""
+    decisions = call.decisions
+    said = decisions[0] if len(decisions) == 1 else "; ".join(decisions)
+    lines = f"x-penstock-request-id: {call.request_id}\r\nx-penstock-decision: {said}\r\n"
+    if events:
+        cost, state = events[0].cost if len(events) == 1 else total(events), events[-1].price_state
+        spelt, state = ("unpriced", "unpriced") if cost is None else (f"{cost:f}", state)
+        lines = f"{lines}x-penstock-cost: {spelt}\r\nx-penstock-price-state: {state}\r\n"
+    return lines.encode("latin-1", "replace")
 
 
 def _trailer(call: Call, events: list[UsageEvent]) -> bytes:

@@ -24,7 +24,7 @@ class Head:
     """The head of a request: one object for every request of a worker that begins with the same bytes."""
 
     __slots__ = (
-        "attribution", "expects", "forwarded", "headers", "keep_alive", "length", "method", "path", "target", "version",
+        "expects", "forwarded", "headers", "keep_alive", "length", "method", "path", "payers", "target", "version",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -40,8 +40,8 @@ class Head:
         """The client waits for a word before it sends the body."""
         self.keep_alive = True
         self.version = "1.1"
-        self.attribution: Attribution | None = None
-        """Who pays, as far as the headers say it: worked out once."""
+        self.payers: dict[str, Attribution] = {}
+        """Who pays, by the user that the body names: worked out once."""
         self.forwarded: dict[str, bytes] = {}
         """The head as it goes to a target, up to the length of the body; by the target's key."""
 
@@ -149,40 +149,58 @@ class SeenHeads:
     same, so it need not be read again.
     """
 
-    __slots__ = ("_heads",)
+    __slots__ = ("_seen",)
     MOST = 4096
     LONGEST = 8192
     """Bytes: a head of this size may be remembered."""
 
     def __init__(self) -> None:
-        self._heads: dict[tuple[bytes, bytes], Head] = {}
+        self._seen: dict[tuple[bytes, bytes], Seen] = {}
 
-    def find(self, data: bytes) -> tuple[Head, int, int] | None:
-        """Return the head that `data` begins with, if it was seen; where its body begins; and how long that is."""
-        end = data.find(b"\r\n\r\n", 0, self.LONGEST)
-        if end < 0:
+    def find(self, data: bytes) -> "Seen | None":
+        """Return what is known of the head that `data` begins with, if it was seen."""
+        end = data.find(b"\r\n\r\n", 0, self.LONGEST) + 4
+        start = data.find(b"ontent-length: ", 0, end) + 15
+        if start < 15:
+            start = data.find(b"ontent-Length: ", 0, end) + 15
+        stop = data.find(b"\r", start, end)
+        if end < 4 or start < 15 or not data[start:stop].isdigit() or stop - start > 10:
             return None
-        start = data.find(b"ontent-length: ", 0, end)
-        if start < 0:
-            start = data.find(b"ontent-Length: ", 0, end)
-            if start < 0:
-                return None
-        stop = data.find(b"\r\n", start, end + 2)
-        digits = data[start + 15 : stop]
-        if not digits.isdigit() or len(digits) > 10:
-            return None
-        head = self._heads.get((data[:start], data[stop:end]))
-        return None if head is None else (head, end + 4, int(digits))
+        return self._seen.get((data[:start], data[stop:end]))
 
     def add(self, data: bytes, head: Head) -> None:
         """Remember `head`, which was read from `data`."""
-        end = len(data) - 4
-        start = max(data.find(b"ontent-length: "), data.find(b"ontent-Length: "))
+        start = max(data.find(b"ontent-length: "), data.find(b"ontent-Length: ")) + 15
         # The length must be a header of its own, not a part of another, and the only thing that says how much comes.
-        own = data[start - 3 : start].lower() == b"\r\nc" and data.lower().count(b"content-length") == 1
-        if start < 0 or end > self.LONGEST or not own or head.length is None or head.expects:
+        own = data[start - 18 : start - 15].lower() == b"\r\nc" and data.lower().count(b"content-length") == 1
+        if start < 15 or len(data) > self.LONGEST or not own or head.length is None or head.expects:
             return
-        if len(self._heads) >= self.MOST:
-            self._heads.clear()
-        stop = data.find(b"\r\n", start)
-        self._heads[data[:start], data[stop:end]] = head
+        if len(self._seen) >= self.MOST:
+            self._seen.clear()
+        before, behind = data[:start], data[data.find(b"\r", start) :]
+        self._seen[before, behind] = Seen(head, before, behind)
+
+
+class Seen:
+    """A head, and the bytes before and behind the length of its body."""
+
+    __slots__ = ("before", "behind", "head")
+
+    def __init__(self, head: Head, before: bytes, behind: bytes) -> None:
+        self.head = head
+        self.before = before
+        self.behind = behind
+
+    def whole(self, data: bytes, limit: int) -> bytes | None:
+        """Return the body, if `data` is exactly one request with this head and a body within the limit."""
+        before, behind = self.before, self.behind
+        stop = data.find(b"\r", len(before), len(before) + 11)
+        digits = data[len(before) : stop]
+        if not data.startswith(before) or not digits.isdigit() or not data.startswith(behind, stop):
+            return None
+        start = stop + len(behind)
+        length = len(data) - start
+        return data[start:] if int(digits) == length <= limit else None
+
+
+NEVER_SEEN = Seen(Head(), b"\0", b"")

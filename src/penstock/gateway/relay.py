@@ -22,14 +22,10 @@ class Relay:
         self.gone = inbound.closed
         """The client has left; the stream is read on for its usage, or cut off."""
 
-    def write(self, data: bytes, framed: bytes = b"") -> None:
-        """Read what came, and pass it on: as the HTTP chunk that it came in, where that is unchanged."""
+    def write(self, data: bytes) -> None:
+        """Read what came, and pass it on."""
         passed = self.reader.feed(data)
-        if self.gone or not passed:
-            return
-        if framed and passed is data and self._chunked:
-            self._inbound.write_raw(framed)
-        else:
+        if passed and not self.gone:
             self._write(passed)
 
     def attach(self, on_gone: Callable[["Relay"], None]) -> None:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import httptools
 from msgspec import Struct
 
-from penstock.gateway.heads import BadRequestError, Head, SeenHeads, may_begin, read_head
+from penstock.gateway.heads import NEVER_SEEN, BadRequestError, Head, SeenHeads, may_begin, read_head
 from penstock.gateway.outbox import Outbox
 from penstock.gateway.refusals import refusal_body
 from penstock.gateway.unchunked import Unchunked
@@ -95,16 +95,17 @@ class Inbound(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_asked", "_begun_at", "_blank", "_body", "_buffer", "_busy", "_chunks", "_crowd", "_deaf",
-        "_handle", "_head", "_head_only", "_held", "_held_up", "_limits", "_linger_from", "_loop", "_missing",
-        "_outbox", "_paused", "_quiet_from", "_refusal", "_said_last", "_seen", "_stuck_at", "_stuck_bytes",
-        "_taking_leave", "closed", "leaving", "on_drained", "on_gone", "streaming", "transport",
+        "_handle", "_head", "_head_only", "_held", "_held_up", "_last", "_limits", "_linger_from", "_loop", "_missing",
+        "_outbox", "_paused", "_quiet_from", "_refusal", "_said_last", "_stuck_at", "_stuck_bytes", "_taking_leave",
+        "closed", "leaving", "on_drained", "on_gone", "streaming", "transport",
     )  # fmt: skip
 
     def __init__(self, crowd: Crowd) -> None:
         self._crowd = crowd
         self._handle = crowd.handle
         self._outbox = crowd.outbox
-        self._seen = crowd.seen
+        self._last = NEVER_SEEN
+        """The head with which this client last sent a whole request."""
         self._loop = crowd.loop
         self._limits = crowd.limits
         self._buffer = b""
@@ -177,15 +178,16 @@ class Inbound(asyncio.Protocol):
             if self._linger_from:
                 self._quiet_from = self._loop.time()
             return
-        if self._head is None and not self._buffer and not self._busy:
-            known = self._seen.find(data)
-            if known is not None:
-                head, start, length = known
-                if start + length == len(data) and length <= self._limits.max_body:
-                    self._busy = True
-                    self._head_only = False  # a remembered head has a body
-                    self._handle(self, Request(head, data[start:]))
-                    return
+        if self._head is None and not self._busy and not self._buffer:
+            body = self._last.whole(data, self._limits.max_body)
+            if body is None and (seen := self._crowd.seen.find(data)) is not None:
+                self._last = seen
+                body = seen.whole(data, self._limits.max_body)
+            if body is not None:
+                self._busy = True
+                self._head_only = False  # a remembered head has a body
+                self._handle(self, Request(self._last.head, body))
+                return
         self._asked = False
         try:
             while data and not self._deaf:
@@ -229,10 +231,6 @@ class Inbound(asyncio.Protocol):
             self._blank = data.startswith(b"\r\n")
             if self._blank and not (data := data[2:]):
                 return b""
-        known = self._seen.find(data)
-        if known is not None:
-            head, start, length = known
-            return self._begin(head, length, data[start:])
         end = data.find(b"\r\n\r\n") + 4
         if (len(data) if end < 4 else end) > self._limits.max_headers:
             raise BadRequestError(431, f"The head is larger than {self._limits.max_headers} bytes.")
@@ -245,7 +243,7 @@ class Inbound(asyncio.Protocol):
             return b""
         first = data[:end]
         head = read_head(first)
-        self._seen.add(first, head)
+        self._crowd.seen.add(first, head)
         return self._begin(head, head.length, data[end:])
 
     def _begin(self, head: Head, length: int | None, data: bytes) -> bytes:

@@ -1,11 +1,12 @@
 """Connections to providers: HTTP/1.1, kept alive, pooled by origin.
 
-An `Exchange` is one request and its reply. It is awaited twice at most: for the head (of a stream) or the whole
-reply (of anything else), and then for the end of the stream, whose bytes have gone to a `Sink` meanwhile.
+An `Exchange` is one request and its reply. It is awaited for the head of a stream or the whole of any other reply, and
+its `end()` for the end of the stream, whose bytes have gone to a `Sink` meanwhile.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 import httptools
@@ -13,12 +14,14 @@ import httptools
 from penstock.gateway.dialing import Address, DialError
 from penstock.gateway.driving import Waiter
 from penstock.gateway.outbox import Outbox
-from penstock.gateway.shortcuts import PLAIN, WholeReply, whole_chunks, whole_reply
+from penstock.gateway.shortcuts import WholeReply, whole_reply
 
 HIGH_WATER = 256 * 1024
 """Bytes of a reply that may wait for a slow client before its provider is made to wait."""
 NOT_RETURNED = frozenset(b"connection keep-alive transfer-encoding content-length trailer upgrade".split())
 """Headers that concern the hop from the provider only."""
+SHOWN = bytes({*range(0x20, 0x100), 0x09} - {0x7F})
+"""Bytes that a reason phrase may hold."""
 FRAMING = frozenset({b"transfer-encoding", b"content-length"})
 """Headers that come too late as trailers, and may mean something to another parser."""
 IDLE_SECONDS = 45.0
@@ -42,56 +45,51 @@ class UpstreamError(Exception):
 class Sink(Protocol):
     """Where the body of a stream goes while it comes."""
 
-    def write(self, data: bytes, framed: bytes = b"") -> None:
-        """Take a piece of the body; `framed` is the same piece as one HTTP chunk, where it came as one."""
+    def write(self, data: bytes) -> None:
+        """Take a piece of the body."""
         ...
 
 
-class Exchange:
-    """One request on one connection, and its reply."""
+class Exchange(Waiter[None]):
+    """One request on one connection, and its reply.
 
-    __slots__ = (
-        "_done", "_head", "_parts", "_size", "body", "connection", "deadline", "first_byte_at", "head_lines",
-        "headers", "limit_at", "max_reply", "paused", "relaying", "sink", "stall_timeout", "status", "streamed",
-    )  # fmt: skip
+    Await it for the head of a stream or for the whole of any other reply; then `end()` for the end of the stream.
+    """
 
-    def __init__(self, connection: "Connection", max_reply: int) -> None:
+    # What most exchanges never change stands here, so that making one is cheap.
+    status = 0
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    """Names in lower case; empty where the reply did not need the parser."""
+    head_lines = b""
+    """Header lines as the client gets them: without those of the hop."""
+    body = b""
+    streamed = False
+    """The reply is an event stream: its end is still to be awaited."""
+    first_byte_at = 0.0
+    limit_at = 0.0
+    """When a stream that nobody takes any more is cut off; 0: it is wanted."""
+    paused = False
+    sink: "Sink | None" = None
+    _done: Waiter[None] | None = None
+    _size = 0
+
+    def __init__(self, connection: "Connection", deadline: float, stall_timeout: float, max_reply: int) -> None:
         self.connection = connection
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        """Names in lower case; empty where the reply did not need the parser."""
-        self.head_lines = b""
-        """Header lines as the client gets them: without those of the hop."""
-        self.body = b""
-        self.streamed = False
-        """The reply is an event stream: `head()` returned early, and `end()` is still to be awaited."""
-        self.first_byte_at = 0.0
-        self.deadline = 0.0
-        self.limit_at = 0.0
-        """When a stream that nobody takes any more is cut off; 0: it is wanted."""
-        self.stall_timeout = 0.0
+        self.deadline = deadline
+        self.stall_timeout = stall_timeout
         self.max_reply = max_reply
-        self.sink: Sink | None = None
-        self.relaying = False
-        self.paused = False
         self._parts: list[bytes] = []
-        self._size = 0
-        self._head: Waiter[None] = Waiter()
-        self._done: Waiter[None] = Waiter()
 
-    def head(self) -> Waiter[None]:
-        """Wait until the reply is whole, or, if it is an event stream, until it has begun."""
-        return self._head
-
-    def end(self, sink: Sink) -> Waiter[None]:
+    def end(self, sink: "Sink") -> Waiter[None]:
         """Let the stream flow into `sink`, and wait for its end."""
         self.sink = sink
-        self.relaying = True
-        if self._parts:
-            parts, self._parts = self._parts, []
-            for part in parts:
-                sink.write(part)
-        return self._done
+        parts, self._parts = self._parts, []
+        for part in parts:
+            sink.write(part)
+        done = self._done
+        if done is None:
+            done = self._done = Waiter()
+        return done
 
     def header(self, name: bytes) -> bytes:
         """Return the value of a header by its lower-case name, or nothing."""
@@ -113,8 +111,8 @@ class Exchange:
 
     def got(self, data: bytes) -> None:
         """Body bytes came: all of one read at once."""
-        if self.relaying:
-            self.sink.write(data)  # type: ignore[union-attr]  # set together with `relaying`
+        if self.sink is not None:
+            self.sink.write(data)
             return
         self._size += len(data)
         if self._size > self.max_reply:
@@ -126,48 +124,44 @@ class Exchange:
         """All of it came at once."""
         self.status, self.head_lines, self.body = reply
         self.first_byte_at = now
-        self._head.settle(None)
+        self.settle(None)
 
     def begin_stream(self) -> None:
         """Let the one who waits for the head take the stream."""
-        if not self._head.settled:
-            self._head.settle(None)
+        if not self.settled:
+            self.settle(None)
 
     def completed(self) -> None:
         """The reply has ended as it should."""
         if not self.streamed:
             parts = self._parts
             self.body = parts[0] if len(parts) == 1 else b"".join(parts)
-            self._head.settle(None)
+            self.settle(None)
             return
         self.begin_stream()
-        self._done.settle(None)
+        self._ended().settle(None)
 
     def failed(self, error: UpstreamError) -> None:
         """The reply has ended as it should not."""
-        if not self._head.settled:
-            self._head.fail(error)
-        elif self.streamed and not self._done.settled:
-            self._done.fail(error)
+        if not self.settled:
+            self.fail(error)
+        elif self.streamed and not self._ended().settled:
+            self._ended().fail(error)
+
+    def _ended(self) -> Waiter[None]:
+        """The stream is over: nothing flows any more."""
+        self.sink = None
+        if self._done is None:
+            self._done = Waiter()
+        return self._done
 
 
 class Connection(asyncio.Protocol):
     """One connection to a provider; carries one exchange at a time."""
 
     __slots__ = (
-        "_between_chunks",
-        "_complete",
-        "_framing",
-        "_fresh",
-        "_keep",
-        "_loop",
-        "_origin",
-        "_parser",
-        "_parts",
-        "closed",
-        "exchange",
-        "idle_since",
-        "transport",
+        "_complete", "_framing", "_fresh", "_headers", "_keep", "_loop", "_origin", "_parser", "_parts", "_whole_at",
+        "closed", "exchange", "idle_since", "on_body", "transport",
     )  # fmt: skip
 
     def __init__(self, origin: "Origin", loop: asyncio.AbstractEventLoop) -> None:
@@ -179,18 +173,20 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self._parts: list[bytes] = []
         self._complete = False
+        self._headers: list[tuple[bytes, bytes]] = []
         self._keep = False
-        self._between_chunks = False
+        self._whole_at = 0
         self._fresh = True
         self._framing = 0
+        """Bytes that came since the last piece of a body, and were none: head, trailers, sizes of chunks."""
+        self.on_body = self._parts.append
+        """Called by the parser for every piece of a body: straight into the list, for streams have many."""
         self._parser = httptools.HttpResponseParser(self)
 
     def send(self, request: bytes, deadline: float, stall_timeout: float, max_reply: int) -> Exchange:
-        """Send a request, head and body; await `head()` of the exchange for its reply."""
-        exchange = self.exchange = Exchange(self, max_reply)
-        exchange.deadline = deadline
-        exchange.stall_timeout = stall_timeout
-        self._complete = self._between_chunks = False
+        """Send a request, head and body; await the exchange for its reply."""
+        exchange = self.exchange = Exchange(self, deadline, stall_timeout, max_reply)
+        self._complete = False
         self._fresh = True
         self._framing = 0
         self._origin.outbox.write(self.transport, request)  # type: ignore[arg-type]  # connected before it is handed out
@@ -235,46 +231,38 @@ class Connection(asyncio.Protocol):
                 self._spoilt("it does not begin with a status line")
                 return
             reply = whole_reply(data)
-            if reply is not None and len(reply.body) <= exchange.max_reply:
+            if reply is not None and len(reply[2]) <= exchange.max_reply:
                 self.exchange = None
                 now = self._loop.time()
                 self._origin.give_back(self, now)
                 exchange.whole(reply, now)
                 return
-            end = data.find(b"\r\n\r\n") + 4
-            if 4 < end < len(data):  # the head first: the stream behind it may have a usual shape
-                self._take(exchange, data[:end])
-                data = data[end:]
-                if self.exchange is not exchange:
-                    return
-        self._take(exchange, data)
-
-    def _take(self, exchange: Exchange, data: bytes) -> None:
-        if self._between_chunks and exchange.relaying:
-            pieces, end = whole_chunks(data)
-            if pieces:
-                exchange.deadline = self._loop.time() + exchange.stall_timeout
-                framed = data if end == len(data) else data[:end]
-                exchange.sink.write(pieces[0] if len(pieces) == 1 else b"".join(pieces), framed)  # type: ignore[union-attr]
-                if end == len(data) or self.exchange is not exchange:
-                    return
-                data = data[end:]
         try:
-            self._framing += len(data)
             self._parser.feed_data(data)
-            if self._framing > LONGEST_HEAD and not self._complete:
-                raise httptools.HttpParserError("its head, or what stands between its chunks, is too large")
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._complete:
+                if exchange.streamed and self._parts:  # what came before it is the client's, and is billed
+                    exchange.got(b"".join(self._parts))
+                    self._parts.clear()
+                    exchange.begin_stream()
                 self._spoilt(str(error))
                 return
             self._keep = False  # the reply is whole; what came behind it is nobody's
         parts = self._parts
+        if self._complete and len(parts) > self._whole_at:
+            del parts[self._whole_at :]  # the body of a reply that nobody asked for
         if parts:
-            self._parts = []
             if exchange.streamed:
                 exchange.deadline = self._loop.time() + exchange.stall_timeout
-            exchange.got(parts[0] if len(parts) == 1 else b"".join(parts))
+            piece = parts[0] if len(parts) == 1 else b"".join(parts)
+            parts.clear()
+            self._framing = 0
+            exchange.got(piece)
+        elif not self._complete:
+            self._framing += len(data)
+            if self._framing > LONGEST_HEAD:
+                self._spoilt("its head, or what stands between its chunks, is too large")
+                return
         if self._complete:
             self._finish()
         elif exchange.streamed:
@@ -316,7 +304,7 @@ class Connection(asyncio.Protocol):
 
     def on_status(self, reason: bytes) -> None:
         """Refuse what has no place in a first line; llhttp looks for its end only."""
-        if reason.translate(None, PLAIN):
+        if reason.translate(None, SHOWN):
             raise ValueError("its status line has characters that do not belong there")
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -327,7 +315,7 @@ class Connection(asyncio.Protocol):
             if name.lower() in FRAMING:
                 raise ValueError("a trailer says how long it is")
         else:
-            self.exchange.headers.append((name.lower(), value))  # type: ignore[union-attr]
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Tell the exchange that its reply has begun."""
@@ -337,35 +325,21 @@ class Connection(asyncio.Protocol):
         if status < 100:
             raise ValueError("its status is none")
         if status < 200:  # 100 Continue and its like: the real head follows
-            self.exchange.headers.clear()  # type: ignore[union-attr]
+            self._headers.clear()
             return
         exchange = self.exchange
         assert exchange is not None
+        exchange.headers, self._headers = self._headers, []
         encodings = [value.strip().lower() for name, value in exchange.headers if name == b"transfer-encoding"]
         if encodings not in ([], [b"chunked"]):
             raise ValueError("its Transfer-Encoding is not understood")
         exchange.began(status, self._loop.time())
-        self._between_chunks = bool(encodings)
-
-    def on_body(self, body: bytes) -> None:
-        """Collect a piece of the body."""
-        self._framing -= len(body)
-        if not self._complete:
-            self._parts.append(body)
-
-    def on_chunk_header(self) -> None:
-        """Note that a chunk has begun."""
-        self._between_chunks = False
-
-    def on_chunk_complete(self) -> None:
-        """Note that the parser stands between two chunks: a whole one need not pass through it."""
-        self._framing = 0
-        self._between_chunks = True
 
     def on_message_complete(self) -> None:
         """Note the end; it is acted on once the read is parsed."""
         if self._parser.get_status_code() >= 200 and not self._complete:
             self._complete = True
+            self._whole_at = len(self._parts)
             self._keep = self._parser.should_keep_alive()  # the parser forgets it with the message
 
     def _finish(self) -> None:
@@ -488,5 +462,5 @@ async def send(origin: Origin, request: bytes, *, timeout: float, stall_timeout:
     """Send `request` (head and body) and return its exchange, once the reply is whole or its stream has begun."""
     connection = origin.warm() or await origin.connection()
     exchange = connection.send(request, origin.now() + timeout, stall_timeout, max_reply)
-    await exchange.head()
+    await exchange
     return exchange

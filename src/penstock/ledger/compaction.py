@@ -7,6 +7,7 @@ run removes, never an event lost or doubled. One compaction at a time; nobody wa
 import fcntl
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from datetime import date, timedelta
 from itertools import groupby
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
 from msgspec import Struct, structs
 
 from penstock.errors import LedgerError
@@ -23,6 +26,7 @@ from penstock.ledger.logfile import is_live
 from penstock.ledger.manifest import ConflictError, Manifest, Part, Writer
 from penstock.ledger.objects import object_store
 from penstock.ledger.parts import Staging, staging
+from penstock.ledger.rollups import KINDS, consolidate, roll_up, rollup_files, without_rollups
 from penstock.ledger.tail import decode_frames
 from penstock.metering.event import utc_now
 
@@ -40,6 +44,9 @@ TIER = 8
 """Parts of like size that today may have before they are merged."""
 MERGE_ROWS = 4_000_000
 """Rows rewritten in one run at most."""
+ROLLED_ROWS = 4_000_000
+ROLLED_AT_ONCE = 1_000_000
+"""Rows read for rollups in one run, and together; or one part more."""
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -56,6 +63,8 @@ class Compacted(Struct, kw_only=True):
     """Parts written."""
     merged: int = 0
     """Small parts that became larger ones."""
+    rolled_up: int = 0
+    """Parts whose sums were written beside them."""
     uploaded: int = 0
     removed: int = 0
     """Files deleted."""
@@ -75,12 +84,19 @@ def compact(folder: Path, manifest: Manifest, *, objects: str = "", progress: Pr
     with alone(folder) as mine:
         if not mine:
             return Compacted(busy=True)
-        _remove_leftovers(folder, manifest, done)
-        _take_logs(folder, manifest, done, progress)
-        _merge(folder, manifest, done, progress)
-        if objects:
-            _upload(folder, manifest, objects, done, progress)
-        _remove_leftovers(folder, manifest, done)
+        try:
+            _remove_leftovers(folder, manifest, done)
+            _take_logs(folder, manifest, done, progress)
+            _merge(folder, manifest, done, progress)
+            _roll_up(folder, manifest, done, progress)
+            if objects:
+                _upload(folder, manifest, objects, done, progress)
+            _remove_leftovers(folder, manifest, done)
+        except (OSError, pa.ArrowException, duckdb.Error, sqlite3.Error) as error:
+            raise LedgerError(
+                f"Compaction of {folder} stopped: {error}. Nothing is lost; events stay in their logs, and the next "
+                "run goes on from here. If the disk is full, free some space."
+            ) from error
     return done
 
 
@@ -212,6 +228,46 @@ def _merge_group(folder: Path, manifest: Manifest, group: list[Part], done: Comp
     done.parts += len(parts)
 
 
+def _roll_up(folder: Path, manifest: Manifest, done: Compacted, progress: Progress) -> None:
+    """Make the rollups that parts lack, some parts at a time and in each run."""
+    _remove_rollups(folder, manifest, done)
+    parts = without_rollups(manifest.parts(), manifest.rollups(), utc_now().date())
+    wanted, budget = len(parts), ROLLED_ROWS
+    while parts and budget > 0:
+        some, rows = list[Part](), 0
+        while parts and (not some or rows < ROLLED_AT_ONCE):
+            some.append(parts.pop(0))
+            rows += some[-1].rows
+        roll_up(folder, manifest, some)
+        budget -= rows
+        done.rolled_up += len(some)
+        progress("Rollups", wanted - len(parts), wanted)
+    for kind in KINDS:
+        consolidate(folder, manifest, kind)
+
+
+def _remove_rollups(folder: Path, manifest: Manifest, done: Compacted) -> None:
+    """Delete files of rollups that nobody needs any more; forget rollups whose part or file is gone."""
+    there = {kind: rollup_files(folder, kind) for kind in KINDS}
+    paths = manifest.known_paths(anywhere=True)
+    noted = [one for made in manifest.rollups().values() for one in made.values()]
+    gone = [
+        one for one in noted if one.part not in paths or (one.file and one.file not in there.get(one.kind, frozenset()))
+    ]
+    if gone:
+        manifest.note_rollups(gone=gone)
+    limit = time.time() - READERS_GRACE.total_seconds()
+    used = {one.file for one in noted} - {""}
+    for place in folder.glob("rollups/*"):
+        if place.name not in KINDS:
+            shutil.rmtree(place, ignore_errors=True)
+            continue
+        for name in there[place.name] - used:
+            if (place / name).stat().st_mtime <= limit:
+                (place / name).unlink()
+                done.removed += 1
+
+
 def _upload(folder: Path, manifest: Manifest, objects: str, done: Compacted, progress: Progress) -> None:
     """Move parts of past days into object storage: there first, and read back; only then the manifest says so."""
     store = object_store(objects)
@@ -240,10 +296,12 @@ def _remove_leftovers(folder: Path, manifest: Manifest, done: Compacted) -> None
             (folder / path).unlink(missing_ok=True)
         done.removed += 1
     manifest.forget(old)
+    working = {place for place in folder.glob("tmp/*") if place.is_dir() and is_live(place)}
+    parts = [] if working else [*folder.glob("events/day=*/*"), *folder.glob("summary/day=*/*")]
     limit = time.time() - ORPHANS_GRACE.total_seconds()
     wanted = manifest.known_paths()
-    for place in [*folder.glob("events/day=*/*"), *folder.glob("summary/day=*/*"), *folder.glob("tmp/*")]:
-        if str(place.relative_to(folder)) in wanted or place.stat().st_mtime > limit:
+    for place in [*parts, *folder.glob("tmp/*")]:
+        if place in working or str(place.relative_to(folder)) in wanted or place.stat().st_mtime > limit:
             continue
         if place.is_dir():
             shutil.rmtree(place, ignore_errors=True)

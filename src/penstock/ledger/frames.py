@@ -5,12 +5,13 @@ The checksum covers the body and is seeded with the sequence number, so that a f
 """
 
 import struct
-import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
+from zlib import crc32
 
 MARK = b"\xa5PEN"
 FRAME = struct.Struct("<4sIIQ")
+pack = FRAME.pack
 LARGEST = 1 << 24
 """No event is this large: a length beyond it is damage, not data."""
 
@@ -33,11 +34,11 @@ class Damage(NamedTuple):
 
 def frame_of(sequence: int, body: bytes) -> bytes:
     """Wrap one body."""
-    return FRAME.pack(MARK, len(body), zlib.crc32(body, _seed(sequence)), sequence) + body
+    return pack(MARK, len(body), crc32(body, _seed(sequence)), sequence) + body
 
 
 def _seed(sequence: int) -> int:
-    return (sequence ^ (sequence >> 32)) & 0xFFFFFFFF
+    return sequence if sequence <= 0xFFFFFFFF else (sequence ^ (sequence >> 32)) & 0xFFFFFFFF
 
 
 def frame_at(data: bytes, offset: int) -> Frame | None:
@@ -50,14 +51,14 @@ def frame_at(data: bytes, offset: int) -> Frame | None:
     if mark != MARK or length > LARGEST or end > len(data):
         return None
     body = data[begin:end]
-    return Frame(sequence, body, end) if zlib.crc32(body, _seed(sequence)) == checksum else None
+    return Frame(sequence, body, end) if crc32(body, _seed(sequence)) == checksum else None
 
 
 def read_frames(data: bytes, offset: int = 0) -> Iterator[Frame | Damage]:
     """Walk over `data`: every sound frame, and one `Damage` for each stretch of bytes between that is none.
 
-    After damage the walk goes on at the next sound frame. Damage with nothing sound behind it is a torn tail,
-    unless it has the full length of a frame: then a write did end, and its bytes have changed since.
+    After damage the walk goes on at the next sound frame. Damage with nothing sound behind it is a torn tail if a
+    write that broke off can have left it.
     """
     while offset < len(data):
         frame = frame_at(data, offset)
@@ -67,7 +68,7 @@ def read_frames(data: bytes, offset: int = 0) -> Iterator[Frame | Damage]:
             continue
         found = _next_frame(data, offset + 1)
         end = len(data) if found is None else found
-        yield Damage(offset, end, torn=found is None and not _is_complete(data, offset))
+        yield Damage(offset, end, torn=found is None and _is_begun(data[offset:]))
         offset = end
 
 
@@ -79,9 +80,16 @@ def _next_frame(data: bytes, offset: int) -> int | None:
     return None
 
 
-def _is_complete(data: bytes, offset: int) -> bool:
-    """Whether the bytes to the end are exactly one frame long by its own header."""
-    if len(data) - offset < FRAME.size:
-        return False
-    mark, length, _, _ = FRAME.unpack_from(data, offset)
-    return mark == MARK and bool(offset + FRAME.size + length == len(data))
+def _is_begun(rest: bytes) -> bool:
+    """Whether these last bytes are the begin of a frame, and only that: what is there is right, the rest is missing.
+
+    A file system may have made room (zeros) for what never came. Bytes that make a frame of full length, or whose
+    checksum is that of all the bytes there are, were a whole frame once: they have changed since.
+    """
+    there = rest.rstrip(b"\0")
+    if len(there) < FRAME.size:
+        return there.startswith(MARK) or MARK.startswith(there)
+    mark, length, checksum, sequence = FRAME.unpack_from(rest)
+    bodies = rest[FRAME.size :], there[FRAME.size :]
+    whole = len(bodies[0]) == length or any(crc32(body, _seed(sequence)) == checksum for body in bodies)
+    return mark == MARK and len(bodies[1]) < length <= LARGEST and not whole

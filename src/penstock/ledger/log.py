@@ -41,7 +41,9 @@ class LogWriter:
     """Append-only writer, one a process: `append` to memory, `write` to the file, `sync` to the disk.
 
     After `write` an event survives the death of the process, after `sync` the loss of power.
-    `append` and `write` belong to one thread; `sync` may run in another. Files change by size and age.
+    Who must not wait for a slow disk splits `write`: `take` puts aside what was appended, `put` writes that, in any
+    thread; one `put` at a time. All else belongs to one thread, but `sync` may run beside it. Files change by size
+    and age.
     """
 
     def __init__(
@@ -51,13 +53,14 @@ class LogWriter:
         *,
         rotate_bytes: int = 32 << 20,
         rotate_seconds: float = 300,
-        buffer_bytes: int = 16 << 20,
+        buffer_bytes: int = 64 << 20,
     ) -> None:
         self.folder, self.name, self.writer = folder / "log", name, new_id()
         self.sequence = 0
         """Of the last event appended."""
         self._rotate_bytes, self._rotate_seconds, self._buffer_bytes = rotate_bytes, rotate_seconds, buffer_bytes
-        self._buffer = bytearray()
+        self._buffer, self._taken = bytearray(), bytearray()
+        self._last_taken = 0
         self._encode = msgspec.msgpack.Encoder().encode
         self._syncing = threading.Lock()
         self._changing = threading.Lock()
@@ -79,33 +82,55 @@ class LogWriter:
     @property
     def pending(self) -> int:
         """Bytes that wait for `write`."""
-        return len(self._buffer)
+        return len(self._buffer) + len(self._taken)
+
+    @property
+    def written(self) -> int:
+        """Number of the last event that the file holds."""
+        return self._written
 
     def append(self, event: UsageEvent) -> None:
         """Encode into the buffer; nothing is on disk yet. Raise `LedgerError` when the buffer is full."""
         if len(self._buffer) > self._buffer_bytes:
             raise LedgerError(
-                f"The ledger's buffer is full: {len(self._buffer):,} bytes wait for {self.path}. The disk is full, "
+                f"The ledger's buffer is full: {self.pending:,} bytes wait for {self.path}. The disk is full, "
                 "failing or too slow; free or mend it, and writing goes on. Nothing acknowledged is lost."
             )
         sequence = self.sequence + 1
         self._buffer += frame_of(sequence, self._encode(event))
         self.sequence = sequence
 
-    def write(self) -> None:
-        """Hand the buffer to the operating system. On an error the buffer stays: call again to try again."""
+    def take(self) -> bool:
+        """Put aside what was appended since, for `put`; what an earlier `put` could not write comes first.
+
+        Return whether there is anything to put.
+        """
+        if not self._taken and self._buffer:
+            self._taken, self._buffer = self._buffer, bytearray()
+            self._last_taken = self.sequence
+        return bool(self._taken)
+
+    def put(self) -> None:
+        """Hand what was taken to the operating system. On an error it stays: call again to try again."""
         if self._closed:
             raise LedgerError(f"The log {self.path} is closed. Open a new LogWriter.")
-        if not self._buffer:
+        if not self._taken:
             return
         try:
             if self._is_full():
                 self._rotate()
-            self._file.write(self._buffer)
+            self._file.write(self._taken)
         except OSError as error:
             raise _failed("write to", self.path, error) from error
-        self._buffer.clear()
-        self._written = self.sequence
+        self._taken = bytearray()
+        self._written = self._last_taken
+
+    def write(self) -> None:
+        """Hand everything to the operating system. On an error the buffer stays: call again to try again."""
+        self.take()
+        self.put()
+        if self.take():  # there was something left of an earlier try
+            self.put()
 
     def sync(self) -> None:
         """Wait until everything that was written before this call is on the disk."""
@@ -132,6 +157,21 @@ class LogWriter:
         with self._syncing:
             self._closed = True
             self._file.close()
+
+    def rescue(self, folder: Path) -> Path:
+        """Write what cannot get into the log as a log of its own into another folder, and give up on this one.
+
+        Moved into the ledger's `log` folder, it is as good as the rest.
+        """
+        header = self._header()
+        path = folder / f"{self.name}-{self.writer}-{self._number + 1:06d}.log"
+        with path.open("xb") as file:
+            file.write(frame_of(0, msgspec.msgpack.encode(header)) + self._taken + self._buffer)
+            file.flush()
+            os.fsync(file.fileno())
+        self._closed = True
+        self._file.close()
+        return path
 
     def __enter__(self) -> Self:
         return self
@@ -160,12 +200,14 @@ class LogWriter:
     def _next_file(self) -> LogFile:
         self._number += 1
         self._first = self._written + 1
-        header = LogHeader(
-            format=FORMAT, writer=self.writer, name=self.name, first=self._first,
-            started=time.time(), pid=os.getpid(),
-        )  # fmt: skip
         path = self.folder / f"{self.name}-{self.writer}-{self._number:06d}.log"
-        return LogFile(path, frame_of(0, msgspec.msgpack.encode(header)))
+        return LogFile(path, frame_of(0, msgspec.msgpack.encode(self._header())))
+
+    def _header(self) -> LogHeader:
+        return LogHeader(
+            format=FORMAT, writer=self.writer, name=self.name, first=self._written + 1, started=time.time(),
+            pid=os.getpid(),
+        )  # fmt: skip
 
 
 class LogPart(Struct, frozen=True, kw_only=True):

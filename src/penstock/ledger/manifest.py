@@ -53,6 +53,19 @@ class Writer(Struct, frozen=True, kw_only=True):
     retired: int = 0
 
 
+class Rollup(Struct, frozen=True, kw_only=True):
+    """The sums of one part, in a file that holds those of several."""
+
+    part: str
+    """Path of the part, wherever that lies."""
+    kind: str
+    number: int
+    """Under which the part's rows stand in the file."""
+    rows: int
+    """0: the part has nothing for it; -1: it would hardly be smaller than the part. Then it stands in no file."""
+    file: str = ""
+
+
 class ConflictError(LedgerError):
     """Another process changed the parts in between: what was prepared must be prepared anew."""
 
@@ -62,6 +75,7 @@ class Manifest:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._seen: tuple[tuple[int, int], tuple[list[Part], set[str]], dict[str, dict[str, Rollup]]] | None = None
 
     def parts(self, kind: Kind = "events") -> list[Part]:
         """List the parts in force, by day and age."""
@@ -83,8 +97,16 @@ class Manifest:
 
     def snapshot(self) -> tuple[list[Part], set[str]]:
         """Return parts and compacted logs as of one instant."""
+        (parts, compacted), _ = self.everything()
+        return list(parts), compacted
+
+    def everything(self) -> tuple[tuple[list[Part], set[str]], dict[str, dict[str, Rollup]]]:
+        """Return parts and compacted logs, and the rollups, as of one instant; read again only when they changed."""
         with self._state.reading():
-            return self.parts(), self.compacted()
+            version = self._state.version()
+            if self._seen is None or self._seen[0] != version:
+                self._seen = version, (self.parts(), self.compacted()), self.rollups()
+            return self._seen[1], self._seen[2]
 
     def commit(
         self,
@@ -156,15 +178,32 @@ class Manifest:
             for path, remote in self._state.read("SELECT path, remote FROM parts WHERE dropped <= ?", limit)
         ]
 
+    def rollups(self) -> dict[str, dict[str, Rollup]]:
+        """Return what was rolled up of each part, by path and kind."""
+        found: dict[str, dict[str, Rollup]] = {}
+        for part, kind, number, rows, file in self._state.read("SELECT part, kind, number, rows, file FROM rollups"):
+            found.setdefault(part, {})[kind] = Rollup(part=part, kind=kind, number=number, rows=rows, file=file)
+        return found
+
+    def note_rollups(self, made: Iterable[Rollup] = (), *, gone: Iterable[Rollup] = ()) -> None:
+        """Enter rollups whose files are on the disk, in place of older ones, and strike out those that are gone."""
+        with self._state.transaction() as write:
+            write.executemany("DELETE FROM rollups WHERE part = ? AND kind = ?", [(one.part, one.kind) for one in gone])
+            write.executemany(
+                "INSERT OR REPLACE INTO rollups VALUES (?, ?, ?, ?, ?)",
+                [(one.part, one.kind, one.number, one.rows, one.file) for one in made],
+            )
+
     def forget(self, parts: Iterable[tuple[str, str]] = (), logs: Iterable[str] = ()) -> None:
         """Strike dropped parts (path, remote) and compacted logs out, once their files are gone."""
         with self._state.transaction() as write:
             write.executemany("DELETE FROM parts WHERE path = ? AND remote = ? AND dropped IS NOT NULL", parts)
             write.executemany("DELETE FROM compacted WHERE log = ?", [(log,) for log in logs])
 
-    def known_paths(self) -> set[str]:
-        """Return the paths of all local parts, dropped ones included."""
-        return {str(path) for (path,) in self._state.read("SELECT path FROM parts WHERE remote = ''")}
+    def known_paths(self, *, anywhere: bool = False) -> set[str]:
+        """Return the paths of all parts that lie here, or `anywhere`; dropped ones included."""
+        where = "" if anywhere else "WHERE remote = ''"
+        return {str(path) for (path,) in self._state.read(f"SELECT path FROM parts {where}")}  # noqa: S608  # constants
 
 
 def columns_key(names: Sequence[str]) -> str:

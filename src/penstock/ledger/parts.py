@@ -1,10 +1,11 @@
 """Writing Parquet parts: events in any order go in, one sorted part a day comes out."""
 
+import fcntl
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -65,22 +66,66 @@ class Staging:
 
 
 @contextmanager
-def staging(folder: Path) -> Iterator[Staging]:
-    """Open a staging area; it is gone afterwards, whatever happens."""
+def at_work(folder: Path) -> Iterator[Path]:
+    """Open a working folder, gone afterwards. It is locked: as long as one is, no part is taken for an orphan.
+
+    The age of a file says nothing where somebody sets the clock.
+    """
     work = folder / "tmp" / new_id()
     work.mkdir(parents=True)
-    stage = Staging(folder, work)
+    lock = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield stage
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield work
     finally:
-        stage.engine.close()
         shutil.rmtree(work, ignore_errors=True)
+        os.close(lock)
+
+
+@contextmanager
+def staging(folder: Path) -> Iterator[Staging]:
+    """Open a staging area; it is gone afterwards, whatever happens."""
+    with at_work(folder) as work:
+        stage = Staging(folder, work)
+        try:
+            yield stage
+        finally:
+            stage.engine.close()
 
 
 def write_parts(folder: Path, batches: Iterator[pa.RecordBatch], *, renumber: bool = False) -> list[Part]:
-    """Write batches that are sorted by `at`, one part for each day. The parts are on the disk, not in the manifest."""
+    """Write batches that are sorted by `at`, one part for each day. The parts are on the disk, not in the manifest.
+
+    On an error (a full disk) nothing is left of them.
+    """
     parts: list[Part] = []
+    try:
+        _write_parts(folder, batches, parts, renumber=renumber)
+    except BaseException:
+        for part in parts:
+            (folder / part.path).unlink(missing_ok=True)
+        raise
+    return parts
+
+
+def _write_parts(folder: Path, batches: Iterator[pa.RecordBatch], parts: list[Part], *, renumber: bool) -> None:
     writer: PartWriter | None = None
+    try:
+        for day, rows in _days(batches, renumber=renumber):
+            if writer is None or writer.day != day:
+                if writer is not None:
+                    parts.append(writer.close())
+                writer = PartWriter(folder, day)
+            writer.put(rows)
+        if writer is not None:
+            parts.append(writer.close())
+    except BaseException:
+        if writer is not None:
+            writer.abandon()
+        raise
+
+
+def _days(batches: Iterator[pa.RecordBatch], *, renumber: bool) -> Iterator[tuple[date, pa.Table]]:
     seen = 0
     for batch in batches:
         if not batch.num_rows:
@@ -90,15 +135,7 @@ def write_parts(folder: Path, batches: Iterator[pa.RecordBatch], *, renumber: bo
             numbers = pa.array(range(seen + 1, seen + table.num_rows + 1), pa.int64())
             table = table.set_column(SCHEMA.get_field_index("seq"), "seq", numbers)
         seen += table.num_rows
-        for day, rows in _by_day(table):
-            if writer is None or writer.day != day:
-                if writer is not None:
-                    parts.append(writer.close())
-                writer = PartWriter(folder, day)
-            writer.put(rows)
-    if writer is not None:
-        parts.append(writer.close())
-    return parts
+        yield from _by_day(table)
 
 
 class PartWriter:
@@ -127,6 +164,12 @@ class PartWriter:
         self._span = (
             (min(*self._span, span["min"]), max(*self._span, span["max"])) if self._span else (span["min"], span["max"])
         )
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        with suppress(OSError, pa.ArrowException):
+            self._out.close()
+        self._hidden.unlink(missing_ok=True)
 
     def close(self) -> Part:
         """Finish the file: on the disk first, then under its name."""

@@ -14,7 +14,7 @@ from penstock.ledger.columns import BUCKETS, EXACT, MONEY
 from penstock.ledger.compaction import Progress, silent
 from penstock.ledger.engine import Relation, connect
 from penstock.ledger.manifest import Manifest, Part
-from penstock.ledger.parts import PartWriter
+from penstock.ledger.parts import PartWriter, at_work
 from penstock.metering.event import utc_now
 
 DIMENSIONS = (
@@ -87,11 +87,15 @@ def _retire(folder: Path, manifest: Manifest, before: date, month: date, parts: 
         gone = engine.execute(f"SELECT writer, count(*) FROM ({booked}) GROUP BY writer").fetchall()
     finally:
         engine.close()
-    writer = PartWriter(folder, month, SUMMARY, "summary")
-    writer.put(table.cast(SUMMARY))
-    manifest.commit(
-        add=[writer.close()], drop=[*parts, *earlier], retired=dict(gone), settings={RETIRED: before.isoformat()}
-    )
+    with at_work(folder):
+        writer = PartWriter(folder, month, SUMMARY, "summary")
+        try:
+            writer.put(table.cast(SUMMARY))
+            part = writer.close()
+        except BaseException:
+            writer.abandon()
+            raise
+        manifest.commit(add=[part], drop=[*parts, *earlier], retired=dict(gone), settings={RETIRED: before.isoformat()})
 
 
 def _sum(amounts: Iterable[Decimal]) -> Decimal:

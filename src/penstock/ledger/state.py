@@ -38,6 +38,13 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
                               rows INTEGER NOT NULL, retired INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
         """,
     ),
+    (
+        "rollups",
+        """
+        CREATE TABLE rollups (part TEXT NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL, rows INTEGER NOT NULL,
+                              file TEXT NOT NULL, PRIMARY KEY (part, kind)) WITHOUT ROWID;
+        """,
+    ),
 )
 """Applied in order, each once, each in one transaction. Add at the end; never change what was released."""
 
@@ -80,6 +87,12 @@ class State:
         with self._lock:
             return self._connection.execute(query, values).fetchall()
 
+    def version(self) -> tuple[int, int]:
+        """Return what changes whenever anybody, in this process or another, commits something."""
+        with self._lock:
+            ((others,),) = self._connection.execute("PRAGMA data_version").fetchall()
+            return int(others), self._connection.total_changes
+
     @contextmanager
     def reading(self) -> Iterator[None]:
         """All reads in the block see the same instant; nobody waits for it."""
@@ -100,10 +113,13 @@ class State:
                 raise LedgerError(f"{self.path} is busy or cannot be written: {error}. Try again.") from error
             try:
                 yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
+                self._connection.execute("COMMIT")
+            except BaseException as error:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):
+                    raise LedgerError(f"Cannot write {self.path}: {error}. Nothing was changed; try again.") from error
                 raise
-            self._connection.execute("COMMIT")
 
     def get(self, key: str, default: str = "") -> str:
         """Return a setting."""

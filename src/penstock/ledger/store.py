@@ -23,6 +23,7 @@ from penstock.ledger.log import list_logs
 from penstock.ledger.logfile import is_live
 from penstock.ledger.lookup import find_events
 from penstock.ledger.manifest import ConflictError, Manifest, Part, Writer
+from penstock.ledger.moment import Moment
 from penstock.ledger.objects import object_store
 from penstock.ledger.parts import Staging, staging
 from penstock.ledger.repricing import SOURCE, Repricing, corrections
@@ -272,6 +273,10 @@ class Ledger:
         """
         snapshot = self.snapshot()
         return self._views().make(within(snapshot.parts, since, until), snapshot.tail)
+
+    def moment(self) -> Moment:
+        """Return the ledger as of now, for questions about sums that shall agree with each other."""
+        return Moment(self.folder, self.snapshot(), self.manifest.everything()[1], self._views)
 
     def summary(self) -> "ibis.Table":
         """Return the totals of retired days by month, as an Ibis table; columns as `retention.SUMMARY`."""

@@ -8,17 +8,18 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from penstock.errors import LedgerError
 from penstock.ledger.columns import EXACT, SCHEMA
 from penstock.ledger.compaction import Progress, silent
-from penstock.ledger.engine import Relation, connect, first_row
+from penstock.ledger.engine import Relation, connect, first_row, quoted
 from penstock.ledger.log import LogPart, list_logs, read_log
 from penstock.ledger.logfile import is_live
 from penstock.ledger.manifest import Manifest, Part, Writer
 from penstock.ledger.objects import object_store
-from penstock.ledger.parts import digest_of
+from penstock.ledger.parts import MEMORY, digest_of
+from penstock.ledger.rollups import ROLLUPS, Cube, Pick, rollup_files, rollup_path, view_parts
 from penstock.ledger.tail import EMPTY, decode_frames
 
 SHOWN = 20
@@ -29,7 +30,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     """One thing that is wrong."""
 
     kind: str
-    """Stable: frame, event, gap, missing, checksum, columns, rows, cost, duplicate or price_state."""
+    """Stable: frame, event, gap, missing, checksum, columns, rows, cost, duplicate, price_state, rollup or state."""
     place: str
     detail: str
 
@@ -65,6 +66,7 @@ def verify(folder: Path, manifest: Manifest, *, progress: Progress = silent) -> 
         if _check_part(folder, part, found):
             sound.append(part)
         progress("Parts", number, len(parts))
+    _check_rollups(folder, manifest, sound, found)
     for part in manifest.parts("summary"):
         _check_part(folder, part, found)
     _check_gaps([*manifest.writers(), *writers], found)
@@ -156,6 +158,45 @@ def _check_part(folder: Path, part: Part, found: Verified) -> bool:
     if rows != part.rows:
         found.add("rows", part.path, f"{rows:,} rows; the manifest says {part.rows:,}")
     return True
+
+
+def _check_rollups(folder: Path, manifest: Manifest, parts: list[Part], found: Verified) -> None:
+    """Make the rollups of each part anew, and compare."""
+    known = manifest.rollups()
+    engine = connect(folder, memory=MEMORY)
+    try:
+        for rollup in ROLLUPS:
+            there = rollup_files(folder, rollup.kind)
+            noted = [known[part.path][rollup.kind] for part in parts if rollup.kind in known.get(part.path, {})]
+            usable = {one.part: one for one in noted if one.rows >= 0 and (not one.file or one.file in there)}
+            some = [structs.replace(part, number=usable[part.path].number) for part in parts if part.path in usable]
+            files = {usable[part.path].file for part in some} - {""}
+            if some and (problem := _rollup_problem(engine, folder, rollup, some, files)):
+                place = ", ".join(rollup_path(rollup.kind, file) for file in sorted(files)) or f"rollups/{rollup.kind}"
+                found.add("rollup", place, f"{problem}; delete it and run penstock ledger compact: it is derived")
+    finally:
+        engine.close()
+
+
+def _rollup_problem(
+    engine: duckdb.DuckDBPyConnection, folder: Path, rollup: Cube | Pick, parts: list[Part], files: Iterable[str]
+) -> str:
+    view_parts(engine, folder, parts)
+    right = f"SELECT * FROM ({rollup.query})"
+    listed = ", ".join(quoted(str(folder / rollup_path(rollup.kind, file))) for file in files)
+    numbers = ", ".join(str(part.number) for part in parts)
+    made = f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false) WHERE number IN ({numbers})"
+    made = made if listed else f"{right} LIMIT 0"
+    try:
+        engine.execute(f"CREATE OR REPLACE TEMP TABLE wanted AS {right}")
+        engine.execute(f"CREATE OR REPLACE TEMP TABLE made AS {made}")
+        (odd,) = first_row(
+            engine,
+            "SELECT count(*) FROM ((FROM wanted EXCEPT ALL FROM made) UNION ALL (FROM made EXCEPT ALL FROM wanted))",
+        )
+    except duckdb.Error as error:
+        return f"it cannot be read: {error}"
+    return f"{odd:,} rows are not what the parts add up to" if odd else ""
 
 
 def _check_rows(

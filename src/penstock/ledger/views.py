@@ -27,23 +27,32 @@ class Views:
         import ibis  # noqa: PLC0415  # takes half a second: only those who ask questions wait for it
 
         self._operations, self._schema_of = ibis.expr.operations, cache(ibis.Schema.from_pyarrow)
-        self._cursor, self._folder, self._count = cursor, folder, 0
+        self.cursor, self._folder, self._count = cursor, folder, 0
         self._backend = ibis.duckdb.from_connection(cursor)
-        self._kept: deque[tuple[str, Relation]] = deque()
+        self._kept: deque[tuple[str, tuple[Relation, ...]]] = deque()
 
     def make(self, parts: Iterable[Part], tail: pa.Table, schema: pa.Schema = SCHEMA) -> "ibis.Table":
-        """Make a view and return it as an Ibis table."""
-        self._count += 1
-        name = f"events_{self._count}"
+        """Make a view of parts and tail and return it as an Ibis table."""
         relation = Relation(
-            self._cursor, self._folder, parts, tail, columns=schema.names, schema=schema, name=f"of_{name}"
+            self.cursor, self._folder, parts, tail, columns=schema.names, schema=schema, name=self.name("of")
         )
-        self._cursor.execute(f"CREATE TEMP VIEW {name} AS {relation.sql}")
-        self._kept.append((name, relation))
+        return self.show(relation.sql, schema, (relation,))
+
+    def name(self, what: str) -> str:
+        """Make a name that no other relation of this thread has."""
+        self._count += 1
+        return f"{what}_{self._count}"
+
+    def show(self, sql: str, schema: pa.Schema, relations: Iterable[Relation]) -> "ibis.Table":
+        """Make a view of a query over relations, which live as long as the view, and return it as an Ibis table."""
+        name = self.name("events")
+        self.cursor.execute(f"CREATE TEMP VIEW {name} AS {sql}")
+        self._kept.append((name, tuple(relations)))
         if len(self._kept) > KEPT_VIEWS:
             old, of_old = self._kept.popleft()
-            self._cursor.execute(f"DROP VIEW {old}")
-            of_old.release()
+            self.cursor.execute(f"DROP VIEW {old}")
+            for relation in of_old:
+                relation.release()
         return self._operations.DatabaseTable(  # as backend.table() does, less a query for the columns
             name, schema=self._schema_of(schema), source=self._backend, namespace=self._operations.Namespace()
         ).to_expr()

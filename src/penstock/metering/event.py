@@ -1,9 +1,9 @@
 """The one record that travels."""
 
-import random
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
+from random import getrandbits
 from typing import Literal
 
 from msgspec import Struct
@@ -102,8 +102,12 @@ class UsageEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
 def new_id(now: float | None = None) -> str:
     """Make a UUID version 7 as 32 hex digits: 48 bits of milliseconds, then chance."""
     milliseconds = int((time.time() if now is None else now) * 1000)
-    chance = random.getrandbits(74)  # names an event, guards no secret; reseeded after a fork
-    return f"{milliseconds:012x}7{chance >> 62:03x}{0x8000_0000_0000_0000 | chance & 0x3FFF_FFFF_FFFF_FFFF:x}"
+    # Chance names an event and guards no secret; the generator is seeded anew after a fork.
+    return f"{milliseconds << 80 | VERSION_7 | getrandbits(60):032x}"
+
+
+VERSION_7 = 7 << 76 | getrandbits(12) << 64 | 0b1000 << 60
+"""Version and variant, and between them 12 bits of chance that a process keeps."""
 
 
 def utc_now() -> datetime:

@@ -1,14 +1,15 @@
 """Reading + price -> the event: one for each attempt."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from penstock.metering.attribution import Attribution
 from penstock.metering.event import Outcome, Purpose, UsageEvent, new_id
 from penstock.metering.reading import Reading
-from penstock.pricing.catalog import Catalog, PriceKey
+from penstock.pricing.catalog import MEMO_SIZE, Catalog, PriceKey
 from penstock.pricing.usage import Usage
 
 MODES = {
@@ -50,70 +51,95 @@ class Attempt(Struct, frozen=True, gc=False):
     decision: str
 
 
-def meter(catalog: Catalog, served: Served, attempt: Attempt, reading: Reading, who: Attribution) -> UsageEvent:
-    """Price what was served at the instant it was, and make the event. An unknown price is `unpriced`, never 0."""
-    provider, usage, at = served.provider, reading.usage, attempt.at
-    mode = MODES.get(reading.tier, reading.tier)
-    region = reading.region or served.region
-    model, version = catalog.identify(provider, reading.model or served.model)
-    key = PriceKey(
-        provider=provider,
-        model=model,
-        version=version,
-        deployment_type=served.deployment_type,
-        region=region,
-        mode=mode,
-    )
-    cost = catalog.price(key, usage, at)
-    if cost.total is None and served.declared and reading.model:
-        # A server of one's own answers with a name of its own; the settings say what it is.
-        model, version = catalog.identify(provider, served.model)
-        key = structs.replace(key, model=model, version=version)
-        cost = catalog.price(key, usage, at)
-    return UsageEvent(
-        id=attempt.request_id if attempt.number == 1 else new_id(),
-        at=at,
-        recorded_at=attempt.recorded_at,
-        request_id=attempt.request_id,
-        attempt=attempt.number,
-        purpose=attempt.purpose,
-        provider=provider,
-        deployment=served.deployment,
-        model=model,
-        version=version,
-        requested_model=attempt.requested_model,
-        deployment_type=served.deployment_type,
-        region=region,
-        mode=mode,
-        endpoint=attempt.endpoint,
-        outcome=attempt.outcome,
-        status=attempt.status,
-        error=attempt.error or reading.error,
-        finish_reason=reading.finish_reason,
-        stream=attempt.stream,
-        tool_calls=reading.tool_calls,
-        duration_us=attempt.duration_us,
-        first_token_us=attempt.first_token_us,
-        usage=usage,
-        usage_source=reading.usage_source,
-        price_state=cost.state,
-        cost=cost.total,
-        price_book=cost.book,
-        price_row=cost.row,
-        price_hash=cost.row_hash,
-        provider_cost=reading.provider_cost,
-        key=who.key,
-        team=who.team,
-        app=who.app,
-        feature=who.feature,
-        user=who.user,
-        run=who.run,
-        tags=who.tags,
-        decision=attempt.decision,
-    )
+class Known(Struct, frozen=True):
+    """What was worked out of a name that a reply gave."""
+
+    region: str
+    mode: str
+    keys: tuple[PriceKey, ...]
+    """Whose price to ask for: of the served model's, and, where that has none, of the declared one's."""
 
 
-def total(events: list[UsageEvent]) -> Decimal | None:
+class Meter:
+    """Makes events: one for each attempt, priced as of the instant at which it was served."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._known: dict[tuple[Served, str, str, str], Known] = {}
+
+    def event(self, served: Served, attempt: Attempt, reading: Reading, who: Attribution) -> UsageEvent:
+        """Price what was served, and make the event. An unknown price is `unpriced`, never 0."""
+        name = (served, reading.model, reading.tier, reading.region)
+        known = self._known.get(name)
+        if known is None:
+            if len(self._known) >= MEMO_SIZE:
+                self._known.clear()
+            known = self._known[name] = self._work_out(served, reading)
+        usage, at = reading.usage, attempt.at
+        for key in known.keys:
+            cost = self._catalog.price(key, usage, at)
+            if cost.total is not None:
+                break
+        return UsageEvent(
+            id=attempt.request_id if attempt.number == 1 else new_id(),
+            at=at,
+            recorded_at=attempt.recorded_at,
+            request_id=attempt.request_id,
+            attempt=attempt.number,
+            purpose=attempt.purpose,
+            provider=served.provider,
+            deployment=served.deployment,
+            model=key.model,
+            version=key.version,
+            requested_model=attempt.requested_model,
+            deployment_type=served.deployment_type,
+            region=known.region,
+            mode=known.mode,
+            endpoint=attempt.endpoint,
+            outcome=attempt.outcome,
+            status=attempt.status,
+            error=attempt.error or reading.error,
+            finish_reason=reading.finish_reason,
+            stream=attempt.stream,
+            tool_calls=reading.tool_calls,
+            duration_us=attempt.duration_us,
+            first_token_us=attempt.first_token_us,
+            usage=usage,
+            usage_source=reading.usage_source,
+            price_state=cost.state,
+            cost=cost.total,
+            price_book=cost.book,
+            price_row=cost.row,
+            price_hash=cost.row_hash,
+            provider_cost=reading.provider_cost,
+            key=who.key,
+            team=who.team,
+            app=who.app,
+            feature=who.feature,
+            user=who.user,
+            run=who.run,
+            tags=who.tags,
+            decision=attempt.decision,
+        )
+
+    def _work_out(self, served: Served, reading: Reading) -> Known:
+        region, mode = reading.region or served.region, MODES.get(reading.tier, reading.tier)
+        names = [reading.model or served.model]
+        if served.declared and reading.model:
+            # A server of one's own answers with a name of its own; the settings say what it is.
+            names.append(served.model)
+        found = dict.fromkeys(self._catalog.identify(served.provider, name) for name in names)
+        keys = tuple(
+            PriceKey(
+                provider=served.provider, model=model, version=version, deployment_type=served.deployment_type,
+                region=region, mode=mode,
+            )
+            for model, version in found
+        )  # fmt: skip
+        return Known(region, mode, keys)
+
+
+def total(events: Sequence[UsageEvent]) -> Decimal | None:
     """Add up what the attempts of a request cost; None if the price of one is unknown."""
     amount = Decimal(0)
     for event in events:

@@ -63,6 +63,8 @@ class RequestHead(Struct, frozen=True):
         return metadata if isinstance(metadata, dict) else {}
 
 
+NO_METADATA = RequestHead().metadata
+"""What stands there when the request has none."""
 HEAD = msgspec.json.Decoder(RequestHead)
 
 

@@ -15,9 +15,9 @@ from penstock.planning.quantity import (
     Balance,
     Count,
     Dollars,
-    Growth,
     Inputs,
     Runs,
+    Saved,
     Share,
     Tokens,
     cents,
@@ -123,7 +123,7 @@ class AgentsPlan(Answer):
     compared_per_month: Dollars
     routing_saves: Balance
     """A month, against one model everywhere."""
-    routing_saves_share: Growth
+    routing_saves_share: Saved
     mean: Dollars
     """Of the simulated runs, per interaction."""
     p50: Dollars
@@ -153,8 +153,8 @@ class _Rates:
 
 def agents(inputs: Agents, prices: Prices) -> AgentsPlan:
     """Price the chain by the guide's formula, then simulate it with random numbers of iterations."""
-    rows = [prices.row(agent.model, field="agents") for agent in inputs.agents]
-    other = prices.row(inputs.compare_model, field="compare_model")
+    rows = [prices.row(agent.model, field="agents", unit="output") for agent in inputs.agents]
+    other = prices.row(inputs.compare_model, field="compare_model", unit="output")
     chain = tuple(_parts(agent, _rates(row), agent.iterations) for agent, row in zip(inputs.agents, rows, strict=True))
     each = sum((part.total for part in chain), Decimal(0))
     same = sum((_parts(agent, _rates(other), agent.iterations).total for agent in inputs.agents), Decimal(0))
@@ -162,7 +162,7 @@ def agents(inputs: Agents, prices: Prices) -> AgentsPlan:
     ordered, mean = sorted(held), sum(held, Decimal(0)) / len(held)
     volume = inputs.interactions_per_month
     return AgentsPlan(
-        answer=_sentence(inputs, each, same),
+        answer=_sentence(inputs, each, same, mean),
         per_interaction=exact(each),
         per_month=exact(each * volume),
         compared_per_interaction=exact(same),
@@ -276,8 +276,14 @@ def _runaway(inputs: Agents, rows: list[PriceRow], *, limited: bool) -> Decimal:
     return min(total, inputs.budget_per_run) if limited and inputs.budget_per_run else total
 
 
-def _sentence(inputs: Agents, each: Decimal, same: Decimal) -> str:
+def _sentence(inputs: Agents, each: Decimal, same: Decimal, mean: Decimal) -> str:
+    """Say what a month costs: by the mean of the simulated runs where iterations vary, since the tail is paid too."""
     volume, saved = inputs.interactions_per_month, ratio(same - each, same)
+    if any(agent.iterations_p95 > agent.iterations for agent in inputs.agents):
+        return (
+            f"An interaction costs {money(_millionths(mean))} on average and {money(each)} at the median iterations: "
+            f"{volume:,} a month cost {money(cents(mean * volume))}."
+        )
     return (
         f"An interaction costs {money(each)}, {volume:,} a month {money(cents(each * volume))}; "
         f"with {inputs.compare_model} everywhere {money(cents(same * volume))} ({percent(abs(saved))} "

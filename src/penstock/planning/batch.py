@@ -11,8 +11,8 @@ from penstock.planning.quantity import (
     Count,
     Days,
     Dollars,
-    Growth,
     Inputs,
+    Saved,
     Share,
     Tokens,
     cents,
@@ -58,7 +58,7 @@ class UseCase:
     use_case: str
     waits: bool
     approach: str
-    saving: Growth
+    saving: Saved
     """Against the chosen model's live price."""
 
 
@@ -69,7 +69,7 @@ class BatchPlan(Answer):
     cost_now: Dollars
     cost_after: Dollars
     saving: Balance
-    saving_share: Growth
+    saving_share: Saved
     live_per_request: Dollars
     batch_per_request: Dollars
     requests_moved: Count
@@ -84,6 +84,7 @@ def batch(inputs: Batch, prices: Prices) -> BatchPlan:
         return prices.row(
             model,
             field=field,
+            unit="output" if inputs.output_tokens else "input",
             mode=mode,
             deployment_type=inputs.deployment_type,
             region=inputs.region,

@@ -13,6 +13,7 @@ from penstock.planning.quantity import (
     Dollars,
     Growth,
     Inputs,
+    Saved,
     Share,
     Tokens,
     cents,
@@ -84,7 +85,7 @@ class CachePlan(Answer):
     cost_with: Dollars
     """A month with both caches, their own cost included."""
     saving: Balance
-    saving_share: Growth
+    saving_share: Saved
     cached_prefix: Tokens
     """Tokens of the prefix that the prompt cache can hold."""
     discount: Growth
@@ -103,8 +104,8 @@ class CachePlan(Answer):
     wrong_hits: Count
     """Wrong answers a month."""
     wrong_hits_cost: Dollars
-    worthless_at: Dollars
-    """A wrong hit that costs this much eats the whole saving of the semantic cache."""
+    worthless_at: Dollars | None
+    """A wrong hit that costs this much eats the whole saving of the semantic cache; empty: there is no wrong hit."""
     models: tuple[CachedModel, ...]
     """The same prefix on every model of the book."""
 
@@ -140,7 +141,7 @@ def cache(inputs: Cache, prices: Prices) -> CachePlan:
         audit_cost=cents(audit),
         wrong_hits=int(wrong),
         wrong_hits_cost=cents(wrong * inputs.wrong_hit_cost),
-        worthless_at=cents(max(Decimal(0), avoided - lookup - store - audit) / wrong) if wrong else Decimal(0),
+        worthless_at=cents(max(Decimal(0), avoided - lookup - store - audit) / wrong) if wrong else None,
         models=_models(inputs, prices),
         notes=(*prices.retirement_note(inputs.model), *_notes(inputs, row)),
         prices=_used(row, embedding),

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
 
-WIDTH, HEIGHT = 72, 12
-"""Columns and lines of the terminal's drawing."""
+WIDTH, HEIGHT = 80, 12
+"""Columns of a usual terminal, and lines of the drawing."""
+
+SCALE = 11
+"""Columns of the scale on the left."""
 
 MARGIN, PLOT_WIDTH, PLOT_HEIGHT = 56, 720, 240
 """Pixels of the SVG: room for labels, and the drawing itself."""
@@ -19,9 +22,11 @@ def squeezed(demand: Sequence[float], columns: int) -> list[float]:
     return [max(demand[start:end]) for start, end in pairwise(edges)]
 
 
-def blocks(demand: Sequence[float], ptus: int) -> str:
-    """Draw demand as columns of blocks: full up to the PTUs, light above them (spill-over)."""
-    columns = squeezed(demand, WIDTH)
+def blocks(demand: Sequence[float], ptus: int, width: int = WIDTH) -> str:
+    """Draw demand as columns of blocks: full up to the PTUs, light above them (spill-over). No line is wider."""
+    room = max(10, width - SCALE - len(f" {ptus} PTUs"))
+    columns = squeezed(demand, room)
+    columns = [value for value in columns for _ in range(max(1, room // len(columns)))]
     top = max([*columns, float(ptus)]) or 1.0
     lines = []
     for line in range(HEIGHT, 0, -1):
@@ -33,7 +38,9 @@ def blocks(demand: Sequence[float], ptus: int) -> str:
         )
         lines.append(f"{level:9.1f} │{cells}{f' {ptus} PTUs' if here else ''}")
     lines.append(f"{0:9.1f} └{'─' * len(columns)}")
-    lines.append(f"{'PTUs':>9}  {len(demand)} minutes; █ served by PTUs, ░ spilled over to pay-as-you-go")
+    last = f"minute {len(demand)}"
+    lines.append(f"{'PTUs':>9}  minute 1{last:>{max(len(last) + 1, len(columns) - 8)}}")
+    lines.append(f"{'':11}█ served by PTUs, ░ spilled over to pay-as-you-go")
     return "\n".join(lines)
 
 

@@ -19,6 +19,7 @@ from penstock.planning.quantity import (
     exact,
     money,
     percent,
+    quotient,
     ratio,
 )
 from penstock.planning.sensitivity import sensitivity
@@ -72,7 +73,8 @@ class HoursScenario:
     hours_per_week: Hours
     value: Dollars
     roi: Growth
-    roi_after_reclaim: Growth
+    roi_after_reclaim: Growth | None
+    """Empty: no licence is left."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +92,14 @@ class CopilotPlan(Answer):
     """Licences without an active user, less those kept on purpose."""
     reclaim_saving: Dollars
     """A month."""
-    roi_after_reclaim: Growth
-    break_even_hours_per_licence: Hours
-    """Hours a month that one licence must save."""
-    break_even_hours_per_user: Hours
-    """Hours a month that each active user must save to pay for the idle licences as well."""
-    dollars_per_hour_saved: Dollars
-    """Licence cost / hours saved."""
+    roi_after_reclaim: Growth | None
+    """Empty: no licence is left."""
+    break_even_hours_per_licence: Hours | None
+    """Hours a month that one licence must save; empty: an hour is worth nothing."""
+    break_even_hours_per_user: Hours | None
+    """Hours a month that each active user must save to pay for the idle licences as well; empty: nobody can."""
+    dollars_per_hour_saved: Dollars | None
+    """Licence cost / hours saved; empty: no hour is saved."""
     studio_credits: Count
     studio_pay_as_you_go: Dollars
     studio_packs: Count
@@ -136,10 +139,10 @@ def copilot(inputs: Copilot, licences: Licences) -> CopilotPlan:
         active_share=ratio(inputs.active_users, inputs.licences),
         reclaimable=idle,
         reclaim_saving=cents(idle * price),
-        roi_after_reclaim=ratio(value - kept, kept),
-        break_even_hours_per_licence=ratio(price, inputs.dollars_per_hour),
-        break_even_hours_per_user=ratio(cost, inputs.active_users * inputs.dollars_per_hour),
-        dollars_per_hour_saved=exact(ratio(cost, hours)),
+        roi_after_reclaim=quotient(value - kept, kept),
+        break_even_hours_per_licence=quotient(price, inputs.dollars_per_hour),
+        break_even_hours_per_user=quotient(cost, inputs.active_users * inputs.dollars_per_hour),
+        dollars_per_hour_saved=exact(ratio(cost, hours)) if hours else None,
         studio_credits=credits_used,
         studio_pay_as_you_go=cents(payg),
         studio_packs=packs,
@@ -154,7 +157,7 @@ def copilot(inputs: Copilot, licences: Licences) -> CopilotPlan:
                 hours_per_week=each,
                 value=cents(_value(inputs, each)),
                 roi=ratio(_value(inputs, each) - cost, cost),
-                roi_after_reclaim=ratio(_value(inputs, each) - kept, kept),
+                roi_after_reclaim=quotient(_value(inputs, each) - kept, kept),
             )
             for name, each in (
                 ("low", inputs.hours_low),

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from functools import cached_property
 
 from penstock.errors import PlanError
 from penstock.planning.prices import call_cost, rate
@@ -30,23 +31,41 @@ class Load:
     """How many minutes are like this one: their share, where demand is not a series."""
 
 
-def weighed(model: PtuModel, row: PriceRow, input_tokens: Decimal, output_tokens: Decimal, cached: Decimal) -> Decimal:
-    """Weigh tokens in input tokens, as the model's PTU accounting does; `cached` are part of the input tokens."""
-    if model.accounting == "ratio":
-        return input_tokens - cached + model.output_ratio * output_tokens
-    one = rate(row, "input")
-    fresh = input_tokens - cached
-    return fresh + cached * rate(row, "cache_read") / one + output_tokens * rate(row, "output") / one
+@dataclasses.dataclass(frozen=True)
+class Mix:
+    """How a model weighs and bills what it is sent, and which shares of the input its prompt cache reads and writes."""
+
+    model: PtuModel
+    row: PriceRow
+    """Prices by token: of long prompts, where prompts are long."""
+    one: Decimal
+    """Dollars of one token of a short prompt: what a weight of one stands for."""
+    cached_share: Decimal = Decimal(0)
+    written_share: Decimal = Decimal(0)
+
+    @cached_property
+    def dollars_in(self) -> Decimal:
+        """Dollars of one input token without PTUs: fresh, read from the cache and written to it, by their shares."""
+        more = self.written_share * (rate(self.row, "cache_write") - rate(self.row, "input"))
+        return call_cost(self.row, 1, 0, self.cached_share) + more
+
+    @cached_property
+    def dollars_out(self) -> Decimal:
+        """Dollars of one output token without PTUs."""
+        return rate(self.row, "output")
+
+    def load(self, input_tokens: int, output_tokens: int, times: Decimal = Decimal(1)) -> Load:
+        """Return the demand of so many like requests in one minute, weighed as the model's PTU accounting does."""
+        dollars = (input_tokens * self.dollars_in + output_tokens * self.dollars_out) * times
+        if self.model.accounting == "normalised":  # each kind of token weighs its price
+            return Load(dollars / (self.one * self.model.input_tpm), dollars)
+        weight = input_tokens * (1 - self.cached_share) + self.model.output_ratio * output_tokens
+        return Load(weight * times / self.model.input_tpm, dollars)
 
 
-def loads(minutes: Iterable[Minute], model: PtuModel, row: PriceRow, cached_share: Decimal) -> tuple[Load, ...]:
+def loads(minutes: Iterable[Minute], mix: Mix) -> tuple[Load, ...]:
     """Turn traffic by the minute into demand by the minute."""
-    found = []
-    for minute in minutes:
-        cached = minute.input_tokens * cached_share
-        weight = weighed(model, row, Decimal(minute.input_tokens), Decimal(minute.output_tokens), cached)
-        dollars = call_cost(row, minute.input_tokens, minute.output_tokens, cached)
-        found.append(Load(weight / model.input_tpm, dollars))
+    found = [mix.load(minute.input_tokens, minute.output_tokens) for minute in minutes]
     if not any(load.ptus for load in found):
         raise PlanError("trace", "there is no minute with tokens in it")
     return tuple(found)

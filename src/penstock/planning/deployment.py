@@ -9,7 +9,7 @@ from penstock.errors import PlanError
 from penstock.planning.answer import Answer, Correction
 from penstock.planning.prices import Deployment as Where
 from penstock.planning.prices import Prices, PriceUsed, call_cost, used
-from penstock.planning.ptu import Ptu, ptu
+from penstock.planning.ptu import Ptu, ptu, ptu_prices
 from penstock.planning.quantity import (
     MONTH_DAYS,
     MONTH_HOURS,
@@ -117,7 +117,7 @@ def deployment(inputs: Deployment, prices: Prices, capacity: Capacity) -> Deploy
         dearest_cost=max(each for each, _ in allowed),
         options=tuple(options),
         notes=(*prices.retirement_note(inputs.model), *NOTES),
-        prices=_used(rows),
+        prices=(*_used(rows), *_capacity_used(inputs, prices, capacity)),
         assumptions=(
             f"By token: {inputs.days} days a month. PTUs: {MONTH_HOURS} hours a month.",
             f"PTUs hold a busiest minute of {inputs.peak_to_average} times the average, without spill-over.",
@@ -146,6 +146,8 @@ def _same_way(
             for option in _provisioned(inputs, prices, capacity, None)
             if option.deployment.startswith(f"{kind} PTU") and option.commitment == best.commitment
         ]
+        if not costs:
+            raise PlanError("requests_per_day", "no requests: there is nothing to size")
         return costs[0] or Decimal(0)
     key = next((where, mode) for where, name in TYPES for mode in MODES if best.deployment == f"{name} {mode}")
     return _monthly(inputs, rows[key]) or Decimal(0)
@@ -229,6 +231,15 @@ def _option(
 
 def _used(rows: Mapping[tuple[Where, str], PriceRow | None]) -> tuple[PriceUsed, ...]:
     return tuple(used(row) for row in rows.values() if row is not None)
+
+
+def _capacity_used(inputs: Deployment, prices: Prices, capacity: Capacity) -> tuple[PriceUsed, ...]:
+    model = capacity.models.get(prices.catalog.identify(prices.provider, inputs.model)[0].lower())
+    if model is None:
+        return ()
+    kinds = [kind for kind, _ in TYPES if model.smallest(kind)]
+    pairs = [ptu_prices(capacity.rate(kind, "" if kind == "global" else inputs.region), model) for kind in kinds]
+    return (*(rate for rate, _ in pairs), pairs[0][1])
 
 
 NOTES = (

@@ -3,6 +3,7 @@
 import dataclasses
 from decimal import Decimal
 
+from penstock.errors import PlanError
 from penstock.planning.answer import Answer, Correction
 from penstock.planning.guardrails import SKUS, Guardrails, whole_dollars
 from penstock.planning.prices import Deployment, Prices, call_cost, rate, used
@@ -22,10 +23,12 @@ from penstock.planning.quantity import (
     Tokens,
     cents,
     money,
+    quotient,
     ratio,
 )
 from penstock.planning.sensitivity import sensitivity
 from penstock.pricing.book import PriceRow
+from penstock.pricing.capacity import Capacity
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +37,8 @@ class Foundry(Inputs):
 
     model: str = "gpt-4o-mini"
     """The deployed model."""
-    model_version: str = "2024-07-18"
-    """Its version, for the deployment's definition."""
+    model_version: str = ""
+    """Its version, for the deployment's definition; by default the newest one of the PTU table."""
     requests_per_day: Count = 10_000
     """Requests on a usual day."""
     input_tokens: Tokens = 500
@@ -113,7 +116,8 @@ class FoundryPlan(Answer):
     direct_cost: Dollars
     """The same traffic straight to Azure OpenAI: tokens alone."""
     difference: Balance
-    difference_share: Growth
+    difference_share: Growth | None
+    """Of the tokens alone; empty: there are none."""
     sampled_evaluation_saves: Dollars
     shutdown_saves: Dollars
     """Against development machines that run day and night."""
@@ -131,7 +135,7 @@ class FoundryPlan(Answer):
 def foundry(inputs: Foundry, prices: Prices) -> FoundryPlan:
     """Add the layers up, and price a month at the cap."""
     row = _row(inputs, prices)
-    judge = prices.row(inputs.evaluation_model, field="evaluation_model")
+    judge = prices.row(inputs.evaluation_model, field="evaluation_model", unit="output")
     tokens, flow, evaluation = _traffic(inputs, row), _flow(inputs, row), _evaluation(inputs, judge)
     compute = inputs.compute_instances * inputs.compute_hours * inputs.compute_price
     parts = (
@@ -153,7 +157,7 @@ def foundry(inputs: Foundry, prices: Prices) -> FoundryPlan:
         foundry_cost=cents(total),
         direct_cost=cents(tokens),
         difference=cents(total - tokens),
-        difference_share=ratio(total - tokens, tokens),
+        difference_share=quotient(total - tokens, tokens),
         sampled_evaluation_saves=cents(evaluation * (1 - inputs.sampled_share)),
         shutdown_saves=cents(_never_off(inputs) - compute),
         cap_tokens_per_month=cap,
@@ -181,9 +185,16 @@ def foundry(inputs: Foundry, prices: Prices) -> FoundryPlan:
     )
 
 
-def guardrails_of(inputs: Foundry, prices: Prices) -> Guardrails:
-    """Return what the guardrail files say; the budget starts with the month of the prices' day."""
+def guardrails_of(inputs: Foundry, prices: Prices, capacity: Capacity) -> Guardrails:
+    """Return what the guardrail files say; the budget starts with the month of the prices' day.
+
+    Raises PlanError where no version of the model is known: Azure deploys none without it.
+    """
     row = _row(inputs, prices)
+    known = capacity.models.get(row.model.lower())
+    version = inputs.model_version or row.version or (known.version if known else "")
+    if not version:
+        raise PlanError("model_version", f"no version of {row.model} is known: the deployment's definition needs one")
     cap = inputs.capacity * 1000 * 1440 * inputs.days
     hourly = inputs.requests_per_day * inputs.flow_nodes * (inputs.input_tokens + inputs.output_tokens) * 3 // 24
     return Guardrails(
@@ -191,10 +202,10 @@ def guardrails_of(inputs: Foundry, prices: Prices) -> Guardrails:
         account=inputs.account,
         deployment=inputs.deployment or f"{row.model}-prod",
         model=row.model,
-        model_version=inputs.model_version,
+        model_version=version,
         sku=SKUS[inputs.deployment_type],
         capacity=inputs.capacity,
-        budget=inputs.budget_name,
+        budget_name=inputs.budget_name,
         amount=whole_dollars(inputs.budget),
         email=inputs.email,
         start=f"{prices.at:%Y-%m}-01T00:00:00Z",

@@ -149,7 +149,8 @@ class GpuPlan(Answer):
     """For the hours that the machine works."""
     inference_hours: Hours
     inference_cost: Dollars
-    inference_per_million: Dollars
+    inference_per_million: Dollars | None
+    """Dollars for a million served tokens; empty: it serves none."""
     methods: tuple[MethodLine, ...]
     machines: tuple[Machine, ...]
 
@@ -157,8 +158,9 @@ class GpuPlan(Answer):
 def gpu(inputs: Gpu, vms: Mapping[str, GpuVm]) -> GpuPlan:
     """Work out memory, hours and cost of a training run."""
     vm = _vm(inputs.vm, vms)
-    if not inputs.mfu * inputs.mfu_low * inputs.mfu_high * inputs.inference_mfu:
-        raise PlanError("mfu", "0 % of the peak never finishes; 30 % to 45 % is usual")
+    for name, usual in (("mfu", "30 % to 45 %"), ("mfu_low", "30 %"), ("mfu_high", "45 %"), ("inference_mfu", "10 %")):
+        if not getattr(inputs, name):
+            raise PlanError(name, f"0 % of the peak never finishes; {usual} is usual")
     if inputs.mfu_low > inputs.mfu_high:
         low, high = percent(inputs.mfu_low), percent(inputs.mfu_high)
         raise PlanError("mfu_low", f"{low} is above the high end of {high}; exchange them")
@@ -196,7 +198,9 @@ def gpu(inputs: Gpu, vms: Mapping[str, GpuVm]) -> GpuPlan:
         pay_as_you_go_month=cents(inputs.hours_per_month * vm.hourly * inputs.vms),
         inference_hours=_round(serving),
         inference_cost=cents(serving * vm.hourly),
-        inference_per_million=exact(ratio(serving * vm.hourly, inputs.inference_tokens)),
+        inference_per_million=exact(ratio(serving * vm.hourly, inputs.inference_tokens))
+        if inputs.inference_tokens
+        else None,
         methods=tuple(_method(inputs, vm, method) for method in ("full", "lora", "qlora")),
         machines=_machines(inputs, vms),
         notes=_notes(inputs, lost, spot, reserved, vm),
@@ -306,7 +310,13 @@ def _sentence(inputs: Gpu, fits: bool, need: Decimal, there: Decimal, hours: Dec
 
 
 def _notes(inputs: Gpu, lost: Decimal, spot: Decimal, reserved: Decimal, vm: GpuVm) -> tuple[str, ...]:
-    notes = [
+    notes = []
+    if not inputs.activation_gigabytes:
+        notes.append(
+            "Activations are not in the memory: give --activation-gigabytes (with checkpointing about 2 x layers x "
+            "tokens in flight x hidden size bytes: 32 x 8,192 x 4,096 make 2.1 GB; without it many times that)."
+        )
+    notes += [
         "Adapters save a third of the arithmetic; what they save most is memory, and so the size of the machine.",
         "Spot machines get 30 seconds of notice: no last checkpoint can be written. There is no promise of a finish.",
     ]

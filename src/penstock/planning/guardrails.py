@@ -15,7 +15,16 @@ TEMPLATES = ("guardrails.sh", "guardrails.bicep", "guardrails.tf")
 SKUS = {"global": "GlobalStandard", "data_zone": "DataZoneStandard", "regional": "Standard"}
 """Names of the deployment types in Azure's resource model."""
 
-SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ ()-]{0,89}")
+NAMES = {
+    "resource_group": (r"[\w().-]{0,89}[\w()-]", "letters, digits, and . _ - ( ) with no full stop at the end"),
+    "account": (r"[A-Za-z0-9][A-Za-z0-9-]{0,62}[A-Za-z0-9]", "2 to 64 letters, digits and dashes"),
+    "deployment": (r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}[A-Za-z0-9]", "2 to 64 letters, digits, and . _ -"),
+    "model": (r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "letters, digits, and . _ -"),
+    "model_version": (r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "letters, digits, and . _ -"),
+    "budget_name": (r"[A-Za-z0-9][A-Za-z0-9_-]{0,55}", "letters, digits, _ and -, 56 of them at most"),
+}
+"""What Azure allows in each name: all of it is plain inside the quotes of shell, Bicep and Terraform, and in a URL."""
+
 EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}")
 
 
@@ -37,7 +46,7 @@ class Guardrails:
     sku: str
     capacity: int
     """Thousand tokens a minute."""
-    budget: str
+    budget_name: str
     amount: int
     """Dollars a month."""
     email: str
@@ -49,11 +58,9 @@ class Guardrails:
 
     def __post_init__(self) -> None:
         """Refuse names that Azure does not allow, or that would end a string in one of the files."""
-        for name in ("resource_group", "account", "deployment", "model", "model_version", "budget"):
-            if not SAFE.fullmatch(getattr(self, name)):
-                raise PlanError(
-                    name, f"{getattr(self, name)!r} is not a name: letters, digits, dots and dashes, please"
-                )
+        for name, (form, allowed) in NAMES.items():
+            if not re.fullmatch(form, getattr(self, name), re.ASCII):
+                raise PlanError(name, f"{getattr(self, name)!r} is no name that Azure takes: {allowed}")
         if not EMAIL.fullmatch(self.email):
             raise PlanError("email", f"{self.email!r} is not an address")
 
@@ -92,5 +99,7 @@ def render(rails: Guardrails, templates: Mapping[str, str]) -> dict[str, str]:
 
 
 def whole_dollars(amount: Decimal) -> int:
-    """Return a budget in whole dollars, at least one."""
-    return max(1, int(amount))
+    """Return a budget in whole dollars. Raises PlanError for less than one: Azure has no such budget."""
+    if amount < 1:
+        raise PlanError("budget", f"{amount} is less than a dollar: there is nothing to watch")
+    return int(amount)

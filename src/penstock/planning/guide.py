@@ -163,7 +163,7 @@ def _checks(prices: Prices, licences: Licences) -> Iterator[Check]:
     yield from _money("7.10", "saved by dynamic loading, uncached, a month", "3375.00", tools.saving)
     yield _share("7.10", "saved by dynamic loading, uncached", 75, tools.saving_share)
     for case, says in zip(GUIDE_CASES, ("833", "62.5", "750", "20", "333", "6", "10"), strict=True):
-        multiple = judge(case).roi_multiple
+        multiple = judge(case).roi_multiple or Decimal(0)
         shown = multiple.quantize(Decimal(says)).normalize() + 0
         yield Check(
             section="7.11",

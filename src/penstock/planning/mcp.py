@@ -13,14 +13,15 @@ from penstock.planning.quantity import (
     Count,
     Days,
     Dollars,
-    Growth,
     Inputs,
+    Saved,
     Share,
     Tokens,
     cents,
     exact,
     money,
     percent,
+    quotient,
     ratio,
 )
 from penstock.planning.sensitivity import sensitivity
@@ -90,9 +91,9 @@ class McpPlan(Answer):
     loaded_per_month: Dollars
     saving: Balance
     """A month, by loading only what is needed; negative: it costs more."""
-    saving_share: Growth
-    break_even_tools: Amount
-    """Loading fewer tools than this pays."""
+    saving_share: Saved
+    break_even_tools: Amount | None
+    """Loading fewer tools than this pays; empty: the loaded tools cost nothing."""
     calls_per_month: Dollars
     """Arguments and answers of the tool calls."""
     hosting_per_month: Dollars
@@ -127,7 +128,7 @@ def mcp(inputs: Mcp, prices: Prices) -> McpPlan:
         loaded_per_month=exact(chosen * volume),
         saving=exact(saving),
         saving_share=ratio(saving, whole * volume),
-        break_even_tools=ratio(max(whole - extra, Decimal(0)), each),
+        break_even_tools=quotient(max(whole - extra, Decimal(0)), each),
         calls_per_month=cents(calls),
         hosting_per_month=cents(inputs.servers * inputs.dollars_per_server),
         models=_models(inputs, prices),
@@ -194,10 +195,10 @@ def _sentence(inputs: Mcp, saving: Decimal, whole: Decimal, chosen: Decimal) -> 
         return f"{what} saves {money(cents(saving))} a month ({percent(ratio(saving, whole))})."
     if saving == 0:
         return f"{what} costs as much as the whole list: {money(cents(whole))} a month."
-    times = ratio(chosen, whole)
-    return (
-        f"{what} costs {money(cents(-saving))} more a month, {times} times the whole list: it is cached, they are not."
-    )
+    more = f"{what} costs {money(cents(-saving))} more a month"
+    if inputs.cached_share > inputs.loaded_cached_share and whole:
+        return f"{more}, {ratio(chosen, whole)} times the whole list: it is cached, they are not."
+    return f"{more}: choosing them costs more than it leaves out."
 
 
 NOTES = (

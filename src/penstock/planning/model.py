@@ -14,8 +14,8 @@ from penstock.planning.quantity import (
     Count,
     Days,
     Dollars,
-    Growth,
     Inputs,
+    Saved,
     Tokens,
     cents,
     money,
@@ -151,7 +151,7 @@ class ModelChoice(Answer):
     monthly_cost: Dollars
     saving: Balance
     """Dollars a month against the baseline."""
-    saving_share: Growth
+    saving_share: Saved
     guide_recommends: str
     path: tuple[str, ...]
     """The answers that led here."""
@@ -170,11 +170,13 @@ def model(inputs: Model, prices: Prices) -> ModelChoice:
     row = prices.row(best.model)
     base = prices.row(inputs.baseline, field="baseline")
     cost, other = _monthly(inputs, row, prices), _monthly(inputs, base, prices, embeds=embeds)
+    usual = embeds or needed_tier(inputs, line) == line.tier
+    why = line.why_not_bigger if usual else WHY_THIS_SIZE[inputs.quality]
     return ModelChoice(
         answer=f"{best.model} for {line.title.lower()}: {money(best.monthly_cost)} a month, "
-        f"{_against(inputs.baseline, ratio(other - cost, other))}. {line.why_not_bigger}",
+        f"{_against(inputs.baseline, ratio(other - cost, other))}. {why}",
         model=best.model,
-        why_not_bigger=line.why_not_bigger,
+        why_not_bigger=f"{why}{_next_size(best, fitting)}",
         monthly_cost=best.monthly_cost,
         saving=cents(other - cost),
         saving_share=ratio(other - cost, other),
@@ -194,6 +196,23 @@ def model(inputs: Model, prices: Prices) -> ModelChoice:
             inputs, lambda changed: _monthly(changed, row, prices), leave_out=("days", "context_tokens")
         ),
     )
+
+
+WHY_THIS_SIZE = {
+    "basic": "Mistakes are cheap: one size less than usual will do.",
+    "best": "Mistakes are dear: one size more than usual, and no more than that.",
+}
+"""Why the model is of this size, where the quality and not the task decides it."""
+
+
+def _next_size(best: Candidate, fitting: list[Candidate]) -> str:
+    """Say what the next size up would cost; nothing, if there is none."""
+    sizes = {facts.name: facts.tier for facts in MODELS}
+    bigger = [each for each in fitting if sizes.get(each.model, 0) > sizes.get(best.model, 0)]
+    if not bigger:
+        return ""
+    after = min(bigger, key=lambda each: (sizes[each.model], each.monthly_cost))
+    return f" The next size up, {after.model}, costs {money(after.monthly_cost - best.monthly_cost)} more a month."
 
 
 def needed_tier(inputs: Model, line: RightSize) -> int:

@@ -2,6 +2,8 @@
 
 import dataclasses
 from decimal import Decimal
+from itertools import accumulate, repeat
+from operator import mul
 
 from penstock.planning.answer import Answer, Correction
 from penstock.planning.models import reasons
@@ -16,7 +18,9 @@ from penstock.planning.quantity import (
     Growth,
     Horizon,
     Inputs,
+    Rate,
     Ratio,
+    Saved,
     Share,
     Tokens,
     cents,
@@ -68,8 +72,8 @@ class ModelMonth:
     """The same workload on another model."""
 
     model: str
-    input_per_million: Dollars
-    output_per_million: Dollars
+    input_per_million: Rate
+    output_per_million: Rate
     per_request: Dollars
     monthly_cost: Dollars
     index: Ratio
@@ -105,7 +109,7 @@ class MonthPlan(Answer):
     """Cost relative to the baseline's."""
     baseline_saving: Balance
     """Dollars a month less than the baseline costs."""
-    baseline_saving_share: Growth
+    baseline_saving_share: Saved
     horizon_cost: Dollars
     """Dollars over the months ahead, growth included."""
     models: tuple[ModelMonth, ...]
@@ -224,7 +228,7 @@ def _retired(prices: Prices, model: str) -> str:
 
 
 def _ahead(inputs: Month, cost: Decimal) -> list[GrownMonth]:
-    factors = [(1 + inputs.growth) ** step for step in range(inputs.months)]
+    factors = list(accumulate(repeat(1 + inputs.growth, inputs.months - 1), mul, initial=Decimal(1)))
     return [
         GrownMonth(
             month=step + 1, requests_per_day=ratio(inputs.requests_per_day * factor, 1), cost=cents(cost * factor)

@@ -99,10 +99,13 @@ class Prices:
         region: str = "",
         mode: str = "standard",
         input_tokens: int = 0,
+        unit: str = "input",
     ) -> PriceRow:
-        """Return the row in force. Raises PlanError that names `field`, and models with a similar name."""
+        """Return the row in force, with a rate for `unit`. PlanError names `field`, and models with a similar name."""
         found = self.find(model, deployment_type=deployment_type, region=region, mode=mode, input_tokens=input_tokens)
         if found is not None and found.rates:
+            if unit not in found.rates:
+                raise PlanError(field, f"{found.id} has no rate for {unit}")
             return found
         name, version = self.catalog.identify(self.provider, model)
         layers = self.catalog.layers(self.provider)

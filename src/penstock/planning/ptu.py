@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from penstock.errors import PlanError
 from penstock.planning.answer import Answer, Correction
-from penstock.planning.demand import Load, Minute, best_ptus, bill, loads, weighed
-from penstock.planning.prices import Deployment, Prices, PriceUsed, call_cost, used
+from penstock.planning.demand import Load, Minute, Mix, best_ptus, bill, loads
+from penstock.planning.prices import Deployment, Prices, PriceUsed, call_cost, rate, used
 from penstock.planning.quantity import (
     MONTH_HOURS,
     MONTH_MINUTES,
@@ -18,6 +18,7 @@ from penstock.planning.quantity import (
     Dollars,
     Growth,
     Inputs,
+    Saved,
     Share,
     Tokens,
     ceil_to,
@@ -45,6 +46,8 @@ class Ptu(Inputs):
     """Tokens received for each request."""
     cached_share: Share = Decimal(0)
     """Share of the input tokens that the prompt cache serves."""
+    written_share: Share = Decimal(0)
+    """Share of the input tokens that is written to the prompt cache, where the model charges for writing."""
     average_load: Share = Decimal(1)
     """Share of the minutes that are as busy as the busiest one, the others idle: 20-35 % for business hours."""
     deployment_type: Deployment = "global"
@@ -82,7 +85,7 @@ class TermPlan:
     best_bill: Dollars
     saving: Balance
     """Dollars a month less than paying by token alone."""
-    saving_share: Growth
+    saving_share: Saved
     use: Share
     """Mean use of the best number of PTUs."""
     spilled: Share
@@ -123,13 +126,14 @@ def ptu(inputs: Ptu, prices: Prices, capacity: Capacity, series: Sequence[Minute
     `series` has every minute, also the quiet ones; it is taken to repeat all the month. Without it a share
     `average_load` of the minutes is at the peak and the rest idle, and PTUs are either all needed or not worth it.
     """
-    model, row, price = _facts(inputs, prices, capacity)
+    mix, price = _facts(inputs, prices, capacity, series=bool(series))
+    model, row = mix.model, mix.row
     smallest = model.smallest(inputs.deployment_type)
     if smallest is None:
         raise PlanError("deployment_type", f"{model.model} has no {inputs.deployment_type} PTU deployment")
     least, step = smallest
     demand = demand_of(inputs, prices, capacity, series)
-    peak = max(load.ptus for load in demand) if series else _peak(inputs, model, row)
+    peak = max(load.ptus for load in demand)
     needed = ceil_to(peak, step, least)
     by_token = bill(demand, 0, Decimal(0))
     value = _value(demand)
@@ -155,11 +159,11 @@ def ptu(inputs: Ptu, prices: Prices, capacity: Capacity, series: Sequence[Minute
         uncovered_bill=cents(uncovered * price.hourly * MONTH_HOURS),
         terms=terms,
         notes=_notes(inputs, model, row, prices, best, series),
-        prices=(used(row), _rate_used(price), _capacity_used(model)),
+        prices=(used(row), *ptu_prices(price, model)),
         assumptions=_assumptions(inputs, model, series),
         corrections=guide_table(prices, capacity),
         moved="the lowest monthly bill",
-        sensitivity=_of_series(inputs, model, row, price, series)
+        sensitivity=_of_series(mix, price, series, demand)
         if series
         else sensitivity(
             inputs, lambda changed: _cheapest(changed, prices, capacity), leave_out=("reserved_ptus", "deployed_ptus")
@@ -169,13 +173,15 @@ def ptu(inputs: Ptu, prices: Prices, capacity: Capacity, series: Sequence[Minute
 
 def demand_of(inputs: Ptu, prices: Prices, capacity: Capacity, series: Sequence[Minute] = ()) -> tuple[Load, ...]:
     """Return the demand by the minute: of the series, or the busiest minute and an idle one, each with its share."""
-    model, row, _ = _facts(inputs, prices, capacity)
+    mix, _ = _facts(inputs, prices, capacity, series=bool(series))
     if series:
-        return loads(series, model, row, inputs.cached_share)
+        return loads(series, mix)
     if not inputs.requests_per_minute * (inputs.input_tokens + inputs.output_tokens) * inputs.average_load:
         raise PlanError("requests_per_minute", "no demand: give the busiest minute's requests and tokens, or a series")
-    dollars = call_cost(row, inputs.input_tokens, inputs.output_tokens, inputs.input_tokens * inputs.cached_share)
-    busy = Load(_peak(inputs, model, row), dollars * inputs.requests_per_minute, inputs.average_load)
+    peak = mix.load(inputs.input_tokens, inputs.output_tokens, inputs.requests_per_minute)
+    if not peak.ptus:
+        raise PlanError("cached_share", "what the prompt cache serves takes no PTU: nothing is left to size")
+    busy = dataclasses.replace(peak, minutes=inputs.average_load)
     idle = Load(Decimal(0), Decimal(0), 1 - inputs.average_load)
     return (busy, idle) if idle.minutes else (busy,)
 
@@ -193,25 +199,35 @@ def hourly_overage(deployed: int, reserved: int) -> int:
     return max(0, deployed - reserved)
 
 
-def _facts(inputs: Ptu, prices: Prices, capacity: Capacity) -> tuple[PtuModel, PriceRow, PtuRate]:
-    """Return capacity and prices; where the deployment type has no price by token, the Global row stands in."""
-    found = prices.find(inputs.model, deployment_type=inputs.deployment_type, region=_place(inputs))
-    row = found if found is not None and {"input", "output"} <= found.rates.keys() else prices.row(inputs.model)
+LONG_PROMPT = 128_000
+"""Tokens of a prompt above which some models refuse it on PTUs."""
+
+
+def _facts(inputs: Ptu, prices: Prices, capacity: Capacity, *, series: bool = False) -> tuple[Mix, PtuRate]:
+    """Return capacity and prices; where the deployment type has no price by token, the Global row stands in.
+
+    Prompts of a workload are priced by their length. Of a series only each minute's sum is known: short ones.
+    """
+    tokens = 0 if series else inputs.input_tokens
+    row, short = (_by_token(inputs, prices, length) for length in (tokens, 0))
     model = capacity.models.get(row.model.lower())
     if model is None:
         known = ", ".join(sorted(each.model for each in capacity.models.values()))
         raise PlanError("model", f"{row.model} cannot be provisioned, as far as is known; PTUs serve {known}")
-    return model, row, capacity.rate(inputs.deployment_type, inputs.region)
+    if model.long_context is False and tokens > LONG_PROMPT:
+        raise PlanError("input_tokens", f"PTUs of {model.model} refuse prompts of more than {LONG_PROMPT:,} tokens")
+    if inputs.cached_share + inputs.written_share > 1:
+        raise PlanError("written_share", "more input would be read from the cache and written to it than is sent")
+    mix = Mix(model, row, rate(short, "input"), inputs.cached_share, inputs.written_share)
+    return mix, capacity.rate(inputs.deployment_type, inputs.region)
 
 
-def _place(inputs: Ptu) -> str:
-    return inputs.region or ("" if inputs.deployment_type == "global" else "us")
-
-
-def _peak(inputs: Ptu, model: PtuModel, row: PriceRow) -> Decimal:
-    cached = inputs.input_tokens * inputs.cached_share
-    each = weighed(model, row, Decimal(inputs.input_tokens), Decimal(inputs.output_tokens), cached)
-    return each * inputs.requests_per_minute / model.input_tpm
+def _by_token(inputs: Ptu, prices: Prices, tokens: int) -> PriceRow:
+    place = inputs.region or ("" if inputs.deployment_type == "global" else "us")
+    found = prices.find(inputs.model, deployment_type=inputs.deployment_type, region=place, input_tokens=tokens)
+    if found is not None and {"input", "output"} <= found.rates.keys():
+        return found
+    return prices.row(inputs.model, input_tokens=tokens)
 
 
 def _value(demand: Sequence[Load]) -> Decimal:
@@ -255,9 +271,9 @@ def _term(
 
 
 def _cheapest(inputs: Ptu, prices: Prices, capacity: Capacity) -> Decimal:
-    model, _, price = _facts(inputs, prices, capacity)
+    mix, price = _facts(inputs, prices, capacity)
     demand = demand_of(inputs, prices, capacity)
-    least, step = model.smallest(inputs.deployment_type) or (0, 1)
+    least, step = mix.model.smallest(inputs.deployment_type) or (0, 1)
     return min(bill(demand, best_ptus(demand, dollars, least, step), dollars) for _, dollars in ways_to_pay(price))
 
 
@@ -273,22 +289,21 @@ class _Moves(Inputs):
     """Times the price of a PTU."""
 
 
-def _of_series(
-    inputs: Ptu, model: PtuModel, row: PriceRow, price: PtuRate, series: Sequence[Minute]
-) -> tuple[Swing, ...]:
+def _of_series(mix: Mix, price: PtuRate, series: Sequence[Minute], demand: Sequence[Load]) -> tuple[Swing, ...]:
     """Scale the whole demand and the PTU's price, and move the cached share."""
-    least, step = model.smallest(inputs.deployment_type) or (0, 1)
+    least, step = mix.model.smallest(price.deployment_type) or (0, 1)
     cheapest = min(dollars for _, dollars in ways_to_pay(price))  # a cheaper PTU never makes a dearer bill
 
     def lowest(moves: _Moves) -> Decimal:
-        demand = [
-            Load(load.ptus * moves.demand, load.dollars * moves.demand)
-            for load in loads(series, model, row, moves.cached_share)
-        ]
+        moved: Sequence[Load] = demand
+        if moves.cached_share != mix.cached_share:
+            moved = loads(series, dataclasses.replace(mix, cached_share=moves.cached_share))
+        if moves.demand != 1:
+            moved = [Load(load.ptus * moves.demand, load.dollars * moves.demand) for load in moved]
         dollars = cheapest * moves.ptu_price
-        return bill(demand, best_ptus(demand, dollars, least, step), dollars)
+        return bill(moved, best_ptus(moved, dollars, least, step), dollars)
 
-    return sensitivity(_Moves(cached_share=inputs.cached_share), lowest)
+    return sensitivity(_Moves(cached_share=mix.cached_share), lowest)
 
 
 def _sentence(inputs: Ptu, best: TermPlan, by_token: Decimal, value: Decimal) -> str:
@@ -348,19 +363,17 @@ def _assumptions(inputs: Ptu, model: PtuModel, series: Sequence[Minute]) -> tupl
     return (f"A month has {MONTH_HOURS} hours.", kinds[model.accounting], shape)
 
 
-def _rate_used(price: PtuRate) -> PriceUsed:
-    rates = {"ptu_hour": price.hourly, "ptu_month": price.month, "ptu_year": price.year}
-    return PriceUsed(
+def ptu_prices(price: PtuRate, model: PtuModel) -> tuple[PriceUsed, PriceUsed]:
+    """Name the price of a PTU and the table that says what it serves."""
+    dollars = {"ptu_hour": price.hourly, "ptu_month": price.month, "ptu_year": price.year}
+    rates = PriceUsed(
         id=price.id,
         valid_from=price.valid_from,
         source=price.source,
         read=price.read,
-        rates={name: rate for name, rate in rates.items() if rate is not None},
+        rates={name: each for name, each in dollars.items() if each is not None},
     )
-
-
-def _capacity_used(model: PtuModel) -> PriceUsed:
-    return PriceUsed(
+    return rates, PriceUsed(
         id=f"azure-ptu/{model.model}@{model.valid_from}",
         valid_from=model.valid_from,
         source=model.source,
@@ -402,7 +415,7 @@ def _guide_cell(name: str, millions: int, prices: Prices, capacity: Capacity) ->
     if row is None or model is None or price.month is None or price.year is None:
         return ""
     requests = Decimal(millions) * 1_000_000 / 800
-    peak = weighed(model, row, Decimal(500), Decimal(300), Decimal(0)) * requests / 1440 / model.input_tpm
+    peak = Mix(model, row, rate(row, "input")).load(500, 300, requests / 1440).ptus
     count = ceil_to(peak, model.step_global, model.min_global)
     by_token = call_cost(row, 500, 300) * requests * 30
     return (

@@ -21,10 +21,14 @@ _ZERO, _ONE = Decimal(0), Decimal(1)
 Dollars = Annotated[Decimal, Unit("$", _ZERO)]
 Balance = Annotated[Decimal, Unit("$")]
 """Dollars that may be negative: a saving that is a loss."""
+Rate = Annotated[Decimal, Unit("rate", _ZERO)]
+"""Dollars for one unit, as the price list has them: never rounded to cents."""
 Share = Annotated[Decimal, Unit("%", _ZERO, _ONE)]
 """A part of a whole: 0.25 or 25%."""
 Growth = Annotated[Decimal, Unit("%", Decimal(-1))]
 """A change: 0.1 is 10 % more, -0.1 is 10 % less; may exceed one."""
+Saved = Annotated[Decimal, Unit("%")]
+"""A part that is saved; below zero it is lost, and that may be more than there was."""
 Ratio = Annotated[Decimal, Unit("x", _ZERO)]
 Amount = Annotated[Decimal, Unit("", _ZERO)]
 Hours = Annotated[Decimal, Unit("h", _ZERO)]
@@ -118,6 +122,11 @@ def ratio(part: Decimal | int, whole: Decimal | int) -> Decimal:
     return (Decimal(part) / Decimal(whole)).quantize(Decimal("0.000001"), rounding=ROUND_HALF_UP).normalize() + 0
 
 
+def quotient(part: Decimal | int, whole: Decimal | int) -> Decimal | None:
+    """Divide to six decimal places; None where there is nothing to divide by: the figure does not exist."""
+    return ratio(part, whole) if whole else None
+
+
 def ceil_to(value: Decimal, step: int, least: int = 0) -> int:
     """Round up to a multiple of `step`, at least `least`; the multiples count from `least`."""
     if value <= least:
@@ -129,6 +138,11 @@ def percent(share: Decimal) -> str:
     """Write a share for people, with as many decimals as it needs up to two: `94 %`, `62.5 %`."""
     text = f"{(share * 100).quantize(Decimal('0.01'), rounding=ROUND_HALF_UP):,f}".rstrip("0").rstrip(".")
     return f"{text} %"
+
+
+def price_of(rate: Decimal) -> str:
+    """Write a price of a list for people: every decimal that it has, cents at least."""
+    return f"${exact(rate):,f}"
 
 
 def money(amount: Decimal) -> str:

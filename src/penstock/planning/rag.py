@@ -18,13 +18,14 @@ from penstock.planning.quantity import (
     Days,
     Dollars,
     Gigabytes,
-    Growth,
     Inputs,
+    Saved,
     Share,
     Tokens,
     ceil_to,
     cents,
     money,
+    quotient,
     ratio,
 )
 from penstock.planning.sensitivity import sensitivity
@@ -126,8 +127,9 @@ class RagPlan(Answer):
     generation: Dollars
     rerank_saving: Balance
     """A month, its own cost included."""
-    rerank_saving_share: Growth
-    cost_per_question: Dollars
+    rerank_saving_share: Saved
+    cost_per_question: Dollars | None
+    """Empty: nobody asks."""
     without_retrieval: Dollars
     """The same answers from the model alone, a month."""
     services: tuple[Service, ...]
@@ -169,7 +171,7 @@ def rag(inputs: Rag, prices: Prices, tiers: Mapping[str, SearchTier]) -> RagPlan
         generation=cents(after),
         rerank_saving=cents(before - after - rerank),
         rerank_saving_share=ratio(before - after - rerank, before),
-        cost_per_question=ratio(total, questions),
+        cost_per_question=quotient(total, questions),
         without_retrieval=cents(alone),
         services=services,
         notes=NOTES,

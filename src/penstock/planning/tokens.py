@@ -1,11 +1,13 @@
 """What given text and pictures cost: counts come in, dollars come out (guide, section 7.2: content types)."""
 
 import dataclasses
+from collections.abc import Iterator, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal
 
 from penstock.errors import PlanError
 from penstock.planning.answer import Answer, Correction
+from penstock.planning.models import MODELS
 from penstock.planning.prices import Prices, call_cost, rate, used
 from penstock.planning.quantity import (
     MONTH_DAYS,
@@ -119,16 +121,32 @@ class PieceCost:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TokensOnModel:
+    """The same content on another model, as that model counts it."""
+
+    model: str
+    input_tokens: TokenCount
+    method: str
+    """The least sure way in which a part of it was counted."""
+    per_request: Dollars
+    monthly_cost: Dollars | None
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TokensPlan(Answer):
     """Tokens and dollars."""
 
     input_tokens: TokenCount
     cost_per_request: Dollars
-    monthly_cost: Dollars
+    monthly_cost: Dollars | None
+    """Empty: --requests-per-day is not given."""
     low_tokens: TokenCount
     """With the error of the count taken off."""
     high_tokens: TokenCount
     pieces: tuple[PieceCost, ...]
+    models: tuple[TokensOnModel, ...]
+    """The cheapest first."""
     content_types: tuple["ContentLine", ...]
 
 
@@ -144,10 +162,10 @@ class ContentLine:
     cost_per_million_characters: Dollars
 
 
-def tokens(inputs: Tokens, prices: Prices) -> TokensPlan:
+def tokens(inputs: Tokens, prices: Prices, elsewhere: Mapping[str, tuple[Piece, ...]] | None = None) -> TokensPlan:
     """Price what was counted, or what was estimated from words or characters.
 
-    Counting text, files and pictures is the caller's part: its counts come as `pieces`.
+    Counting text, files and pictures is the caller's part: its counts come as `pieces`, and by model in `elsewhere`.
     """
     row = prices.row(inputs.model)
     pieces = (*inputs.pieces, *_estimates(inputs))
@@ -162,7 +180,7 @@ def tokens(inputs: Tokens, prices: Prices) -> TokensPlan:
         answer=f"{total:,} tokens on {inputs.model}: {money(each)} a request{more}.",
         input_tokens=total,
         cost_per_request=exact(each),
-        monthly_cost=cents(each * volume),
+        monthly_cost=cents(each * volume) if volume else None,
         low_tokens=_whole(total - spread),
         high_tokens=_whole(total + spread),
         pieces=tuple(
@@ -177,6 +195,7 @@ def tokens(inputs: Tokens, prices: Prices) -> TokensPlan:
             )
             for piece in pieces
         ),
+        models=tuple(_on_models(inputs, prices, elsewhere or {})),
         content_types=tuple(_line(kind, rate(row, "input")) for kind in CONTENT_TYPES),
         notes=NOTES,
         prices=(used(row),),
@@ -188,6 +207,38 @@ def tokens(inputs: Tokens, prices: Prices) -> TokensPlan:
         moved="the monthly cost" if volume else "the cost of a request",
         sensitivity=sensitivity(inputs, lambda changed: _cost(changed, prices), leave_out=("days",)),
     )
+
+
+SURENESS = ("exact", "reconstructed", "scaled", "estimated")
+
+
+def _on_models(inputs: Tokens, prices: Prices, elsewhere: Mapping[str, tuple[Piece, ...]]) -> Iterator[TokensOnModel]:
+    """Price the content on each model it was counted for; what was estimated from words is the same everywhere."""
+    blind = {facts.name for facts in MODELS if not facts.images}
+    lines = []
+    for model, counted in elsewhere.items():
+        row = prices.find(model)
+        if row is None or not {"input", "output"} <= row.rates.keys():
+            continue
+        pieces = (*counted, *_estimates(inputs))
+        total = sum(piece.tokens for piece in pieces)
+        each = call_cost(row, total, inputs.output_tokens)
+        day = prices.retires(model)
+        reasons = (
+            ("reads no pictures", row.model in blind and any(piece.kind == "image" for piece in pieces)),
+            (f"retired on {day}", day is not None and day <= prices.at.date()),
+        )
+        lines.append(
+            TokensOnModel(
+                model=row.model,
+                input_tokens=total,
+                method=max((piece.method for piece in pieces), key=SURENESS.index, default="exact"),
+                per_request=exact(each),
+                monthly_cost=cents(each * inputs.requests_per_day * inputs.days) if inputs.requests_per_day else None,
+                note="; ".join(reason for reason, holds in reasons if holds),
+            )
+        )
+    yield from sorted(lines, key=lambda line: (line.per_request, line.model))
 
 
 def _cost(inputs: Tokens, prices: Prices) -> Decimal:

@@ -92,9 +92,9 @@ class TunePlan(Answer):
 
 def tune(inputs: Tune, prices: Prices, finetunes: Mapping[str, FineTunePrice]) -> TunePlan:
     """Compare the three ways; every break-even is computed, none is a rule of thumb."""
-    prompt = prices.row(inputs.prompt_model, field="prompt_model")
-    tuned = prices.row(inputs.tuned_model, field="tuned_model")
-    rag = prices.row(inputs.rag_model, field="rag_model")
+    prompt = prices.row(inputs.prompt_model, field="prompt_model", unit="output")
+    tuned = prices.row(inputs.tuned_model, field="tuned_model", unit="output")
+    rag = prices.row(inputs.rag_model, field="rag_model", unit="output")
     models = (inputs.prompt_model, inputs.tuned_model, inputs.rag_model)
     price = finetunes.get(tuned.model.lower())
     if price is None:

@@ -13,11 +13,13 @@ from penstock.planning.quantity import (
     Inputs,
     Months,
     Ratio,
+    Saved,
     Share,
     cents,
     exact,
     money,
     percent,
+    quotient,
     ratio,
 )
 from penstock.planning.sensitivity import sensitivity
@@ -82,8 +84,10 @@ class CaseResult:
     use_case: str
     cost: Dollars
     value: Dollars
-    roi_multiple: Ratio
-    margin: Growth
+    roi_multiple: Ratio | None
+    """Value over cost; empty: it costs nothing."""
+    margin: Saved | None
+    """Empty: it is worth nothing."""
     verdict: str
 
 
@@ -95,7 +99,7 @@ class Scenario:
     value: Dollars
     cost: Dollars
     net: Balance
-    roi_multiple: Ratio
+    roi_multiple: Ratio | None
     payback_months: Months | None
     """Months until the investment is back; empty: never."""
 
@@ -108,10 +112,12 @@ class UnitPlan(Answer):
     """(Tokens + the rest) / interactions."""
     value_created: Dollars
     net_per_month: Balance
-    gross_margin: Growth
-    """(Value - cost) / value."""
-    roi_multiple: Ratio
-    cost_share_of_revenue: Growth
+    gross_margin: Saved | None
+    """(Value - cost) / value; empty: no value."""
+    roi_multiple: Ratio | None
+    """Value over cost; empty: no cost."""
+    cost_share_of_revenue: Growth | None
+    """Empty: no revenue."""
     cost_per_active_user: Dollars
     payback_months: Months | None
     """Investment / net value a month; empty: never."""
@@ -126,16 +132,17 @@ def unit(inputs: UnitEconomics, prices: Prices) -> UnitPlan:  # noqa: ARG001  (e
     cost, value = inputs.token_cost + inputs.infra_cost, _value(inputs)
     each = cost / inputs.interactions
     payback = _payback(inputs, value - cost)
+    margin = f", margin {percent(ratio(value - cost, value))}" if value else ""
     when = "" if not inputs.investment else f"; paid back after {payback} months" if payback else "; never paid back"
     return UnitPlan(
         answer=f"An interaction costs {money(_fine(each))} and is worth {money(_fine(value / inputs.interactions))}: "
-        f"{money(cents(value - cost))} a month net, margin {percent(ratio(value - cost, value))}{when}.",
+        f"{money(cents(value - cost))} a month net{margin}{when}.",
         cost_per_interaction=_fine(each),
         value_created=cents(value),
         net_per_month=cents(value - cost),
-        gross_margin=ratio(value - cost, value),
-        roi_multiple=ratio(value, cost),
-        cost_share_of_revenue=ratio(cost, inputs.revenue),
+        gross_margin=quotient(value - cost, value),
+        roi_multiple=quotient(value, cost),
+        cost_share_of_revenue=quotient(cost, inputs.revenue),
         cost_per_active_user=_fine(cost / inputs.active_users),
         payback_months=payback,
         break_even_value=_fine(each),
@@ -154,15 +161,18 @@ def unit(inputs: UnitEconomics, prices: Prices) -> UnitPlan:  # noqa: ARG001  (e
 
 def judge(case: Case) -> CaseResult:
     """Set value against cost. From 100 times on it is strongly viable, from 20 viable, from 10 to be watched."""
-    multiple = ratio(case.value, case.cost)
+    multiple = quotient(case.value, case.cost)
     verdicts = ((100, "strongly viable"), (20, "viable"), (10, "monitor closely"), (1, "marginal"))
-    verdict = next((word for least, word in verdicts if multiple >= least), "loses money")
+    if multiple is None:
+        verdict = "costs nothing" if case.value else "neither costs nor earns"
+    else:
+        verdict = next((word for least, word in verdicts if multiple >= least), "loses money")
     return CaseResult(
         use_case=case.name,
         cost=exact(case.cost),
         value=exact(case.value),
         roi_multiple=multiple,
-        margin=ratio(case.value - case.cost, case.value),
+        margin=quotient(case.value - case.cost, case.value),
         verdict=verdict,
     )
 
@@ -188,7 +198,7 @@ def _scenarios(inputs: UnitEconomics, cost: Decimal, value: Decimal) -> tuple[Sc
                 value=cents(worth),
                 cost=cents(spent),
                 net=cents(worth - spent),
-                roi_multiple=ratio(worth, spent),
+                roi_multiple=quotient(worth, spent),
                 payback_months=_payback(inputs, worth - spent),
             )
         )

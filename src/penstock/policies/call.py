@@ -1,7 +1,8 @@
 """A call in flight and its reply: what policies see."""
 
-from dataclasses import dataclass, field
 from datetime import datetime
+
+from msgspec import Struct
 
 from penstock.metering.attribution import Attribution
 from penstock.metering.event import UsageEvent
@@ -10,8 +11,7 @@ from penstock.metering.request import RequestHead
 from penstock.policies.deployments import Target
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class Call:
+class Call(Struct, eq=False):
     """One request of a client. Policies may change where it goes and what is sent."""
 
     request_id: str
@@ -25,12 +25,11 @@ class Call:
     """Deployments that may answer, the preferred one first."""
     retries: int
     requested_model: str
-    decisions: list[str] = field(default_factory=list)
+    decisions: list[str] = []
     """What was decided and why, a few words each."""
 
 
-@dataclass(slots=True, eq=False)
-class Reply:
+class Reply(Struct, eq=False):
     """What came back. A stream has already gone to the client when policies see its reply."""
 
     status: int

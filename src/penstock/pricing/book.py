@@ -129,12 +129,12 @@ class Book(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.json.encode(self, order="sorted")
 
     @staticmethod
-    def from_bytes(data: bytes) -> "Book":
-        """Read a book back; a book whose rows are not the ones it was pinned to is an error."""
+    def from_bytes(data: bytes, name: str = "from the archive") -> "Book":
+        """Read a book back; a book whose rows are not the ones it was pinned to is an error. `name` is for errors."""
         try:
             book = msgspec.json.decode(data, type=Book)
         except msgspec.DecodeError as error:
-            raise PriceBookError("?", "archived bytes", f"not a price book: {error}") from error
+            raise PriceBookError(name, "its bytes", f"they are no price book: {error}") from error
         if rows_hash(book.rows) != book.sha256:
             raise PriceBookError(book.id, "sha256", "the rows are not those that the book was pinned to")
         return book

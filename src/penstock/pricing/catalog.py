@@ -121,6 +121,9 @@ class Catalog:
 
         Where no row is in force yet, the first one stands in if its book allows that: its `valid_from` is after `at`.
         """
+        quote = self._quotes.get(key)
+        if quote is not None and quote[1] <= at < quote[2]:
+            return quote[0]
         plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) >= MEMO_SIZE:
@@ -128,6 +131,7 @@ class Catalog:
             plan = self._plans[key] = tuple(line for layer in self.layers(key.provider) for line in layer.matching(key))
         for line in plan:
             if row := line.row(at, input_tokens):
+                self._remember(key, row, at)
                 return row
         for line in plan:
             if row := line.stand_in(at, input_tokens):
@@ -154,9 +158,6 @@ class Catalog:
 
     def price(self, key: PriceKey, usage: Usage, at: datetime) -> Cost:
         """Price `usage` as of `at`."""
-        quote = self._quotes.get(key)
-        if quote is not None and quote[1] <= at < quote[2]:
-            return cost_of(usage, quote[0])
         row = self.row(key, at, usage.input_tokens)
         if row is None:
             if not usage.units():
@@ -165,7 +166,6 @@ class Catalog:
             known = [row for layer in self.layers(key.provider) for row in layer.models.get(model, ())]
             return Cost(state="unpriced", total=None, reason=why_missing(key, at, known))
         cost = cost_of(usage, row)
-        self._remember(key, row, at)
         if at < row.valid_from:
             reason = cost.reason or f"{row.id} is the earliest price known; it stands in for {at:%Y-%m-%d}"
             return msgspec.structs.replace(cost, reason=reason)

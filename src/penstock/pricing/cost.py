@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
-from itertools import compress
 from typing import Literal
 
 from msgspec import Struct
 
 from penstock.pricing.book import PriceRow
-from penstock.pricing.usage import PRICED, Usage
+from penstock.pricing.usage import Usage
 
 PriceState = Literal["priced", "free", "flat_rate", "unpriced"]
 """How certain a cost is. `unpriced` is an error state, never a zero."""
@@ -64,8 +63,9 @@ def cost_of(usage: Usage, row: PriceRow) -> Cost:
         state: PriceState = "flat_rate" if row.flat_rate else "free"
         return Cost(state=state, total=ZERO, book=row.book, row=row.id, row_hash=row.hash)
     rates, total = row.rates, ZERO
-    counts = usage.counts()
-    for unit, quantity in zip(compress(PRICED, counts), filter(None, counts), strict=True):
+    for unit, quantity in zip(*usage.buckets(), strict=True):
+        if not quantity:
+            continue
         rate = rates.get(unit)
         if rate is None:
             return Cost(

@@ -21,6 +21,9 @@ QUOTED = {unit: Decimal(1_000_000) for unit in PRICED} | {
 }
 """How many units a quoted rate buys: a million tokens or characters, a thousand searches or pages, one second."""
 
+MOST = 1_000_000_000
+"""The highest rate that is believed, in dollars for as much as a quoted rate buys."""
+
 COLUMNS = (*KEY, "from", "to", "earliest", "free", "flat_rate", *PRICED, "source", "read")
 MODES = ("standard", "batch", "flex", "priority", "fast")
 DEPLOYMENT_TYPES = ("global", "data_zone", "regional", "global_ptu", "data_zone_ptu", "regional_ptu")
@@ -49,9 +52,15 @@ def row_from_fields(fields: Mapping[str, object], book: str, place: str) -> Pric
         raise wrong("context_over", f"{tokens!r} is not a number of tokens")
     rates = {unit: _rate(given[unit], QUOTED[unit], partial(wrong, unit)) for unit in PRICED if unit in given}
     free, flat_rate = _flag(given.get("free")), _flag(given.get("flat_rate"))
+    if (free and flat_rate) or ((free or flat_rate) and rates):
+        said = [name for name, given_ in (("free", free), ("flat_rate", flat_rate)) if given_] + list(rates)
+        raise wrong(said[0], f"it excludes {' and '.join(said[1:])}: calls are free, or paid flat, or cost their rates")
     hours = str(given.get("hours", ""))
     if hours:
-        Hours(hours)  # complains, if it is none
+        try:
+            Hours(hours)
+        except PriceBookError as error:
+            raise wrong("hours", f"{hours!r}: {error.problem}") from None
     start = instant(given.get("from"), partial(wrong, "from")) or SINCE_EVER
     end = instant(given.get("to"), partial(wrong, "to"))
     if end is not None and end <= start:
@@ -138,6 +147,8 @@ def _rate(value: object, per: Decimal, wrong: Callable[[str], PriceBookError]) -
         raise wrong(f"{value!r} is not an amount of dollars") from None
     if not quote.is_finite() or quote < 0:
         raise wrong(f"{value!r}: a rate is zero or more dollars")
+    if quote > MOST:
+        raise wrong(f"{text[:20]}: more than {MOST:,} dollars for {per:,} cannot be right")
     rate = quote / per
     if rate * per != quote or -int(rate.normalize().as_tuple().exponent) > DECIMALS:
         raise wrong(f"{value!r} has more decimals than the ledger keeps ({DECIMALS} for one unit)")

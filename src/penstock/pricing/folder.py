@@ -67,6 +67,6 @@ def read_book(file: Path) -> Book:
     if file.suffix == ".csv":
         return own_book(file)
     try:
-        return Book.from_bytes(file.read_bytes())
+        return Book.from_bytes(file.read_bytes(), name=file.name)
     except OSError as error:
         raise PriceBookError(file.name, str(file), f"it cannot be read: {error}") from error

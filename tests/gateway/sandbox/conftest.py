@@ -15,6 +15,9 @@ from openai import AzureOpenAI, OpenAI
 from penstock.gateway.sandbox.server import make_server
 from penstock.gateway.sandbox.settings import SandboxSettings
 
+BUSY = 60
+"""Seconds that a busy machine may take for an answer."""
+
 
 class Sandbox:
     """Where it listens, and what it has billed."""
@@ -23,27 +26,26 @@ class Sandbox:
         self.url = url
 
     def bill(self) -> dict[str, Any]:
-        return httpx2.get(f"{self.url}/sandbox/bill").json()
+        return httpx2.get(f"{self.url}/sandbox/bill", timeout=BUSY).json()
 
     def entries(self, count: int) -> list[dict[str, Any]]:
         """Wait until so many calls are billed."""
-        for _ in range(200):
-            entries = self.bill()["entries"]
-            if len(entries) >= count:
-                break
+        until = time.monotonic() + 60
+        while len(entries := self.bill()["entries"]) < count and time.monotonic() < until:
             time.sleep(0.01)
         assert len(entries) == count
         return entries
 
     def post(self, path: str, body: Any, **headers: str) -> httpx2.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx2.post(self.url + path, json=body, headers=named)
+        return httpx2.post(self.url + path, json=body, headers=named, timeout=BUSY)
 
 
 @contextmanager
 def running(settings: SandboxSettings) -> Iterator[Sandbox]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.listen()  # who comes before the server is up waits for it
         server = make_server(settings, port=0)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
@@ -62,7 +64,7 @@ def served() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(served: Sandbox) -> Sandbox:
-    httpx2.delete(f"{served.url}/sandbox/bill")
+    httpx2.delete(f"{served.url}/sandbox/bill", timeout=BUSY)
     return served
 
 

@@ -18,7 +18,7 @@ def test_every_reply_says_that_it_comes_from_the_sandbox(sandbox: Sandbox) -> No
         sandbox.post("/v1/chat/completions", {"model": "gpt-4o", "messages": HELLO, "stream": True}),
         sandbox.post("/v1/chat/completions", {"model": "none", "messages": HELLO}),
         sandbox.post("/nowhere", {}),
-        httpx2.get(f"{sandbox.url}/v1/models"),
+        httpx2.get(f"{sandbox.url}/v1/models", timeout=60),
     ):
         assert reply.headers["x-sandbox"] == "1"
 

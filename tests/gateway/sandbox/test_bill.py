@@ -36,7 +36,7 @@ def test_totals_add_up_and_a_reset_empties_the_bill(sandbox: Sandbox) -> None:
     assert bill["totals"]["calls"] == 4
     assert Decimal(bill["totals"]["cost"]) == sum(Decimal(entry["cost"]) for entry in bill["entries"])
     assert sum(map(Decimal, bill["totals"]["cost_by_model"].values())) == Decimal(bill["totals"]["cost"])
-    assert httpx2.delete(f"{sandbox.url}/sandbox/bill").json()["entries"] == []
+    assert httpx2.delete(f"{sandbox.url}/sandbox/bill", timeout=60).json()["entries"] == []
 
 
 def test_every_model_has_a_price_in_every_tier_it_is_sold_in() -> None:

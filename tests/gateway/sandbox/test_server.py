@@ -1,4 +1,5 @@
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,13 +24,20 @@ def test_it_serves_on_a_unix_socket_in_a_process_of_its_own(tmp_path: Path) -> N
     command = [sys.executable, "-m", "penstock.gateway.sandbox", "--uds", str(path), "--deployment.mine", "gpt-4.1"]
     process = subprocess.Popen(command)
     try:
-        for _ in range(400):
-            if path.exists():
-                break
-            time.sleep(0.05)
-        with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://sandbox") as client:
+        wait_until_somebody_listens(path, process)
+        with httpx2.Client(
+            transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://sandbox", timeout=60
+        ) as client:
             reply = client.post("/openai/v1/responses", json={"model": "mine", "input": "hello"})
         assert reply.json()["model"] == "gpt-4.1-2025-04-14"
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) in (0, -signal.SIGTERM)
+        assert process.wait(60) in (0, -signal.SIGTERM)
+
+
+def wait_until_somebody_listens(path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Try the socket: its file is there a little earlier than its listener."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        while probe.connect_ex(str(path)):
+            assert process.poll() is None
+            time.sleep(0.05)

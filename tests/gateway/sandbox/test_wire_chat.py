@@ -128,6 +128,24 @@ def test_a_tool_is_called_when_the_text_asks_for_it_and_its_result_is_answered_w
     assert after.message.content
 
 
+def test_a_conversation_held_again_ends_in_the_same_words_although_its_calls_have_other_ids(
+    client: openai.OpenAI,
+) -> None:
+    def talk(result: str) -> tuple[str, str | None]:
+        ask: list[Any] = [{"role": "user", "content": "the weather?"}]
+        tools: Any = [WEATHER]
+        message: Any = client.chat.completions.create(model="gpt-4o", messages=ask, tools=tools).choices[0].message
+        call = message.tool_calls[0].id
+        ask += [message, {"role": "tool", "tool_call_id": call, "content": result}]
+        last = client.chat.completions.create(model="gpt-4o", messages=ask, tools=tools).choices[0].message
+        return call, last.content
+
+    (one, said), (other, said_again), (_, otherwise) = talk("rain"), talk("rain"), talk('{"id":"sun"}')
+    assert one != other
+    assert said == said_again != otherwise
+    assert talk('{"id":"snow"}')[1] != otherwise
+
+
 def test_a_tool_is_called_when_the_caller_insists_and_never_when_it_forbids(client: openai.OpenAI) -> None:
     tools: Any = [TIME, WEATHER]
     named: Any = {"type": "function", "function": {"name": "get_weather"}}

@@ -63,20 +63,39 @@ def test_the_streaming_helper_gathers_the_plain_reply(client: anthropic.Anthropi
 
 def test_a_tool_is_called_and_its_result_answered(client: anthropic.Anthropic) -> None:
     ask: list[Any] = [{"role": "user", "content": "the weather?"}]
-    with client.messages.stream(model="claude-sonnet-5", max_tokens=200, messages=ask, tools=[TOOL]) as stream:
+    with client.messages.stream(model="claude-sonnet-5", max_tokens=1000, messages=ask, tools=[TOOL]) as stream:
         first = stream.get_final_message()
     assert first.stop_reason == "tool_use"
     call: Any = first.content[-1]
     assert set(call.input) == {"city"}
     result = {"type": "tool_result", "tool_use_id": call.id, "content": "rain"}
     turns = [*ask, {"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
-    second = client.messages.create(model="claude-sonnet-5", max_tokens=200, messages=turns, tools=[TOOL])
+    second = client.messages.create(model="claude-sonnet-5", max_tokens=1000, messages=turns, tools=[TOOL])
     assert second.stop_reason == "end_turn"
     forced: Any = {"type": "any"}
     third = client.messages.create(
         model="claude-sonnet-5", max_tokens=99, messages=HELLO, tools=[TOOL], tool_choice=forced
     )
     assert third.stop_reason == "tool_use"
+
+
+def test_a_conversation_held_again_ends_in_the_same_words_although_its_calls_have_other_ids(
+    client: anthropic.Anthropic,
+) -> None:
+    def talk() -> tuple[str, str]:
+        ask: list[Any] = [{"role": "user", "content": "the weather?"}]
+        options: Any = {"model": "claude-haiku-4-5", "max_tokens": 4000, "tools": [TOOL]}
+        options["thinking"] = {"type": "enabled", "budget_tokens": 1024}
+        first = client.messages.create(messages=ask, **options)
+        call: Any = first.content[-1]
+        result = {"type": "tool_result", "tool_use_id": call.id, "content": "rain"}
+        ask += [{"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
+        last: Any = client.messages.create(messages=ask, **options).content[-1]
+        return call.id, last.text
+
+    (one, said), (other, said_again) = talk(), talk()
+    assert one != other
+    assert said == said_again
 
 
 def test_structured_output_parses(client: anthropic.Anthropic) -> None:

@@ -71,6 +71,21 @@ def test_a_tool_is_called_and_its_result_answered(client: openai.OpenAI) -> None
     assert second.usage.input_tokens > first.usage.input_tokens
 
 
+def test_a_conversation_held_again_ends_in_the_same_words_although_its_responses_have_other_ids(
+    client: openai.OpenAI,
+) -> None:
+    def talk() -> tuple[str, str]:
+        first = client.responses.create(model="gpt-4.1", input="the weather?", tools=[TOOL])
+        call: Any = first.output[0]
+        result: Any = [{"type": "function_call_output", "call_id": call.call_id, "output": "rain"}]
+        last = client.responses.create(model="gpt-4.1", input=result, tools=[TOOL], previous_response_id=first.id)
+        return first.id, last.output_text
+
+    (one, said), (other, said_again) = talk(), talk()
+    assert one != other
+    assert said == said_again
+
+
 def test_an_unknown_previous_response_is_an_error(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as raised:
         client.responses.create(model="gpt-4o", input="x", previous_response_id="resp_none")

@@ -1,6 +1,7 @@
 """What a request asks, whichever protocol it came in: the part of it that decides the answer and the cache."""
 
 import hashlib
+import re
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ NOT_ASKED = frozenset({
     "safety_identifier", "service_tier", "stop", "stop_sequences", "store", "stream", "stream_options", "user",
 })  # fmt: skip
 """Fields of a request that do not change what the answer begins with."""
+_IDS = re.compile(rb'"(?:id|call_id|tool_call_id|tool_use_id|previous_response_id|signature)":"[^"]*"')
+"""Names that the provider drew by lot; a quotation mark inside a text is escaped, so texts stay whole."""
 
 
 class Tool(Struct, frozen=True):
@@ -65,7 +68,8 @@ class Ask(Struct, frozen=True, kw_only=True):
 def digest_of(body: dict[str, Any]) -> bytes:
     """Digest the part of a request that decides its answer."""
     asked = {key: value for key, value in body.items() if key not in NOT_ASKED}
-    return hashlib.blake2b(msgspec.json.encode(asked, order="deterministic"), digest_size=32).digest()
+    text = msgspec.json.encode(asked, order="deterministic")
+    return hashlib.blake2b(_IDS.sub(b"", text), digest_size=32).digest()
 
 
 def from_chat(body: dict[str, Any], model: Model) -> Ask:

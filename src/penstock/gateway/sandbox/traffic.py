@@ -13,7 +13,7 @@ from msgspec import Struct
 from penstock.gateway.endpoints import CHAT, EMBEDDINGS, MESSAGES, RESPONSES, Endpoint
 from penstock.metering.attribution import Attribution
 from penstock.metering.event import UsageEvent, new_id
-from penstock.metering.meter import Attempt, Served, meter
+from penstock.metering.meter import Attempt, Meter, Served
 from penstock.metering.reading import Reading
 from penstock.pricing.catalog import Catalog
 from penstock.pricing.usage import Usage
@@ -99,6 +99,7 @@ BUSY_HOURS = tuple(0.15 + max(0.0, math.sin((hour - 6) / 13 * math.pi)) ** 1.5 f
 def history(catalog: Catalog, until: datetime, *, seed: int = 7) -> Iterator[UsageEvent]:
     """Yield a month of events that ends at `until`, priced by the rows in force at the time of each."""
     chance = random.Random(seed)  # noqa: S311  # sample data, and the same each time
+    meter = Meter(catalog)
     start = (until - timedelta(days=DAYS)).replace(hour=0, minute=0, second=0, microsecond=0)
     for day in range(DAYS + 1):
         midnight = start + timedelta(days=day)
@@ -109,10 +110,10 @@ def history(catalog: Catalog, until: datetime, *, seed: int = 7) -> Iterator[Usa
                 hour = chance.choices(range(24), BUSY_HOURS)[0]
                 at = midnight + timedelta(hours=hour, seconds=chance.uniform(0, 3600))
                 if at < until:
-                    yield _event(catalog, workload, at, chance)
+                    yield _event(meter, workload, at, chance)
 
 
-def _event(catalog: Catalog, workload: Workload, at: datetime, chance: random.Random) -> UsageEvent:
+def _event(meter: Meter, workload: Workload, at: datetime, chance: random.Random) -> UsageEvent:
     sent = max(1, round(workload.input * chance.lognormvariate(0, 0.35)))
     cached = int(sent * workload.cached) // 128 * 128 if chance.random() < 0.8 and sent >= 1024 else 0
     received = round(workload.output * chance.lognormvariate(0, 0.4)) if workload.output else 0
@@ -132,7 +133,7 @@ def _event(catalog: Catalog, workload: Workload, at: datetime, chance: random.Ra
         status=429 if failed else 200, error="", stream=workload.stream, duration_us=90_000 if failed else duration,
         first_token_us=0 if failed else 350_000, decision="sample history",
     )  # fmt: skip
-    return meter(catalog, served, attempt, reading, attribution(workload, chance))
+    return meter.event(served, attempt, reading, attribution(workload, chance))
 
 
 def attribution(workload: Workload, chance: random.Random) -> Attribution:

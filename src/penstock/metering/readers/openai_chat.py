@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from penstock.errors import UsageError
 from penstock.metering.readers.openai_usage import WireUsage, disjoint, stated_cost
 from penstock.metering.readers.sse import event_at, events, keys
-from penstock.metering.readers.wire import decode, error_code, glance
+from penstock.metering.readers.wire import NULL, decode, error_code, glance
 from penstock.metering.reading import Reading
 from penstock.pricing.usage import Usage
 
@@ -98,10 +98,25 @@ class Failure(Struct):
     code: str | int | None = None
 
 
+class Said(Struct):
+    """A whole message, as far as its shape matters: its words are skipped."""
+
+    refusal: str | None = None
+    tool_calls: list[Raw] | None = None
+    function_call: Raw = Raw()
+
+
+class Answer(Struct):
+    """One of `n` whole answers."""
+
+    message: Said | None = None
+    finish_reason: str | None = None
+
+
 class Body(Reported):
     """A whole answer."""
 
-    choices: list[Choice] | None = None
+    choices: list[Answer] | None = None
     error: Raw = Raw()
     object: str | None = None
     type: str | None = None
@@ -124,7 +139,7 @@ def read_chat(data: bytes) -> Reading:
         reason = reason or choice.finish_reason or ""
         if message := choice.message:
             refused = refused or bool(message.refusal)
-            calls += len(message.tool_calls or ()) + bool(message.function_call)
+            calls += len(message.tool_calls or ()) + (bytes(message.function_call) not in {b"", NULL})
     usage = body.usage
     return Reading(
         usage=disjoint(usage) if usage else Usage(),
@@ -217,6 +232,8 @@ class ChatScan:
         self._refused = self._refused or any(
             choice.delta.refusal for choice in _choices(raw, b'"refusal"') if choice.delta
         )
+        if b"_call" not in raw:
+            return
         for choice in chain(_choices(raw, b'"tool_calls"'), _choices(raw, b'"function_call"')):
             delta = choice.delta or Message()
             if delta.function_call and delta.function_call.name:

@@ -46,7 +46,7 @@ resource deployment 'Microsoft.CognitiveServices/accounts/deployments@@2024-10-0
 }
 
 resource alerts 'Microsoft.Insights/actionGroups@@2023-01-01' = {
-  name: '@budget-alerts'
+  name: '@{budget_name}-alerts'
   location: 'Global'
   properties: {
     enabled: true
@@ -60,7 +60,7 @@ resource alerts 'Microsoft.Insights/actionGroups@@2023-01-01' = {
 }
 
 resource budget 'Microsoft.Consumption/budgets@@2023-11-01' = {
-  name: '@budget'
+  name: '@budget_name'
   properties: {
     amount: budgetAmount
     category: 'Cost'

@@ -21,13 +21,13 @@ az cognitiveservices account deployment create \
 # Who is told.
 az monitor action-group create \
   --resource-group "@resource_group" \
-  --name "@budget-alerts" \
+  --name "@{budget_name}-alerts" \
   --short-name "ai-finops" \
   --action email finops "@email" usecommonalertschema
 
 # Budget of $@amount a month: at 50, 80 and 100 % of the money spent, and when the forecast passes 100 %.
 az rest --method put \
-  --url "https://management.azure.com${scope}/providers/Microsoft.Consumption/budgets/@budget?api-version=2023-11-01" \
+  --url "https://management.azure.com${scope}/providers/Microsoft.Consumption/budgets/@{budget_name}?api-version=2023-11-01" \
   --body '@budget_json'
 
 # More than @tokens_per_hour tokens in an hour: three times what is planned.
@@ -39,4 +39,4 @@ az monitor metrics alert create \
   --window-size 1h \
   --evaluation-frequency 15m \
   --severity 2 \
-  --action "${scope}/providers/Microsoft.Insights/actionGroups/@budget-alerts"
+  --action "${scope}/providers/Microsoft.Insights/actionGroups/@{budget_name}-alerts"

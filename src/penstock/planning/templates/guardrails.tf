@@ -71,7 +71,7 @@ resource "azurerm_cognitive_deployment" "model" {
 }
 
 resource "azurerm_monitor_action_group" "finops" {
-  name                = "@budget-alerts"
+  name                = "@{budget_name}-alerts"
   resource_group_name = data.azurerm_resource_group.ai.name
   short_name          = "ai-finops"
 
@@ -86,7 +86,7 @@ resource "azurerm_monitor_action_group" "finops" {
 }
 
 resource "azurerm_consumption_budget_resource_group" "ai" {
-  name              = "@budget"
+  name              = "@budget_name"
   resource_group_id = data.azurerm_resource_group.ai.id
   amount            = var.budget_amount
   time_grain        = "Monthly"
