@@ -4,7 +4,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock bench bench-pins soak spark clean
+.PHONY: help demo test check format lock bench bench-pins soak fuzz spark clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -43,6 +43,7 @@ lock: $(VENV)/.dev  ## Resolve the dependencies anew, with hashes
 	@$(VENV)/bin/uv pip compile $(LOCK) --upgrade pyproject.toml requirements/build.in --group dev -o requirements/dev.txt
 	@$(VENV)/bin/uv pip compile $(LOCK) pyproject.toml requirements/build.in -c requirements/dev.txt -o requirements/runtime.txt
 	@$(VENV)/bin/uv pip compile $(LOCK) pyproject.toml --extra spark -c requirements/dev.txt -o requirements/spark.txt
+	@$(VENV)/bin/uv pip compile $(LOCK) requirements/fuzz.in -o requirements/fuzz.txt
 
 bench: $(VENV)/.dev  ## Measure everything beside other gateways (20 minutes), and write benchmarks/RESULTS.md and PROFILE.md
 	@$(VENV)/bin/python -m benchmarks --full --peers --write benchmarks
@@ -55,6 +56,12 @@ bench-pins: $(VENV)/.dev
 
 soak: $(VENV)/.dev  ## Kill workers under load in 50 runs, and hold the ledger against the bill
 	@$(VENV)/bin/python -m tests.gateway.soak
+
+SECONDS_EACH ?= 60
+fuzz: $(VENV)/.dev  ## Look for bytes that are understood in two ways, a minute a side (SECONDS_EACH=300 for longer)
+	@$(PIP) install --require-hashes -r requirements/fuzz.txt
+	@$(VENV)/bin/python -m tests.gateway.fuzz door --seconds $(SECONDS_EACH)
+	@$(VENV)/bin/python -m tests.gateway.fuzz provider --seconds $(SECONDS_EACH)
 
 spark: $(VENV)/.dev  ## Ask the ledger's questions of Spark too (a large download; needs Java)
 	@$(PIP) install --require-hashes -r requirements/spark.txt

@@ -27,7 +27,7 @@ import msgspec
 from penstock.errors import InputError, PenstockError
 from penstock.gateway.booking import Booking
 from penstock.gateway.gateway import Gateway
-from penstock.gateway.listening import close_sockets, open_sockets
+from penstock.gateway.listening import close_sockets, open_sockets, shared_out
 from penstock.gateway.providers import Destination
 from penstock.gateway.supervisor import WRONG_INPUT, Child, Generation, Supervisor, python
 from penstock.gateway.worker import Door, serve
@@ -149,8 +149,9 @@ class _Household:
         if server.tls:
             server.tls.context()
         place = (server.host, server.port, server.unix_socket)
-        same = self._sockets[: server.workers] if place == self._place else []
-        sockets = open_sockets(*place, count=server.workers, beside=same)
+        same = self._sockets if place == self._place else []
+        ours = bool(self._sockets) and server.port == self._place[1] and not self._place[2]
+        sockets = open_sockets(*place, count=server.workers, beside=same, ours=ours)
         self._number += 1
         run = self._run / str(self._number)
         run.mkdir()
@@ -183,7 +184,8 @@ class _Household:
         )
         file = run / "settings.json"
         file.write_bytes(msgspec.json.encode(msgspec.structs.replace(settings, providers=providers)))
-        workers = [_child(f"worker-{number}", file, run, one.fileno()) for number, one in enumerate(sockets, start=1)]
+        listening = shared_out(sockets, settings.server.workers)
+        workers = [_child(f"worker-{number}", file, run, *mine) for number, mine in enumerate(listening, start=1)]
         return [_child("control", file, run), *workers]
 
     def close(self) -> None:
@@ -212,15 +214,15 @@ def _child(role: str, file: Path, run: Path, *inherited: int) -> Child:
 # The children
 
 
-def run_worker(settings: Settings, run: Path, name: str, listening: int) -> None:
-    """Be one worker of the data plane; `listening` is the socket that it inherited."""
+def run_worker(settings: Settings, run: Path, name: str, listening: Sequence[int]) -> None:
+    """Be one worker of the data plane; `listening` are the sockets that it inherited."""
     catalog = catalog_for(settings).load()
     writer = LogWriter(settings.data, name)
     policies: list[Policy] = []
     if settings.prices.unpriced == "refuse":
         policies.append(RefuseUnpriced(catalog))
     server = settings.server
-    opened = socket.socket(fileno=listening)
+    opened = [socket.socket(fileno=one) for one in listening]
     door = Door(opened, server.limits, server.tls, server.drain_seconds, run / f"{name}.ready")
 
     async def work() -> None:
@@ -329,7 +331,7 @@ def main() -> None:
         elif role == "sandbox":
             run_sandbox(settings, run)
         else:
-            run_worker(settings, run, role, int(inherited[0]))
+            run_worker(settings, run, role, [int(one) for one in inherited])
     except PenstockError as error:
         print(f"penstock: {error}", file=sys.stderr)  # noqa: T201  # the parent's terminal is where people read
         code = WRONG_INPUT if isinstance(error, InputError) else 1

@@ -1,11 +1,15 @@
 """The front door: exit codes, and no traceback whatever happens."""
 
 import io
+import json
+import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import trustme
 from rich.console import Console
 
 from penstock import __version__
@@ -13,9 +17,11 @@ from penstock.cli import main
 from penstock.cli.main import COMMANDS
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "penstock", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment}
+    )
 
 
 def test_the_version_is_printed():
@@ -99,3 +105,50 @@ def test_init_writes_once_and_check_reads_it(tmp_path):
     said = run("check", "--config", str(file), "--data", str(tmp_path / "data"))
     assert said.returncode == 1
     assert "OPENAI_API_KEY" in said.stdout
+
+
+def test_check_shows_doors_and_the_ways_to_providers_without_a_password(tmp_path):
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=5))
+    pem, ca, file = tmp_path / "server.pem", tmp_path / "ca.pem", tmp_path / "penstock.toml"
+    issued.private_key_and_cert_chain_pem.write_to_path(str(pem))
+    authority.cert_pem.write_to_path(str(ca))
+    file.write_text(
+        f"""
+[server]
+unix_socket = "{tmp_path}/elsewhere/door.sock"
+[server.tls]
+certificate = "{pem}"
+client_ca = "{ca}"
+[[providers]]
+name = "mine"
+base_url = "https://llm.example/v1"
+proxy = "http://me:secret@proxy.example:3128"
+ca_file = "{ca}"
+[[providers]]
+name = "near"
+base_url = "http://localhost/v1"
+unix_socket = "{tmp_path}/vllm.sock"
+[[providers]]
+name = "far"
+base_url = "https://far.example/v1"
+"""
+    )
+    environment = {"HTTPS_PROXY": "http://you:hidden@other.example:8080", "NO_PROXY": ""}
+    said = run("check", "--config", str(file), "--data", str(tmp_path / "data"), "--json", **environment)
+    assert "secret" not in said.stdout
+    assert "hidden" not in said.stdout
+    assert said.returncode == 1
+    found = {one["what"]: (one["answer"], one["detail"]) for one in json.loads(said.stdout)["checks"]}
+    assert found["way to mine"] == ("yes", f"by the proxy proxy.example:3128; its certificate is verified by {ca}")
+    assert found["way to near"] == ("look", f"by the Unix socket {tmp_path}/vllm.sock; nothing listens there")
+    assert found["way to far"] == ("yes", "by the proxy other.example:8080, which the environment names")
+    assert found["unix_socket"] == ("no", f"{tmp_path}/elsewhere is no folder")
+    assert found["tls"][0] == "look"  # it ends in five days
+    assert f"{datetime.now(UTC) + timedelta(days=5):%Y-%m-%d}" in found["tls"][1]
+    assert str(ca) in found["tls"][1]
+    pem.write_text("nothing")
+    said = run("check", "--config", str(file), "--data", str(tmp_path / "data"), "--json", **environment)
+    found = {one["what"]: (one["answer"], one["detail"]) for one in json.loads(said.stdout)["checks"]}
+    assert found["tls"][0] == "no"
+    assert "no certificate with its private key" in found["tls"][1]

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = "\n".join(file.read_text("utf-8") for file in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))])
 SETTINGS = (ROOT / "docs/settings.md").read_text("utf-8")
 STRUCTS = [
-    settings.ServerSettings, settings.ServerLimits, settings.GatewaySettings, settings.LedgerSettings,
-    settings.PriceSettings, settings.Provider, settings.Deployment, settings.Route,
+    settings.ServerSettings, settings.ServerLimits, settings.InboundTls, settings.GatewaySettings,
+    settings.LedgerSettings, settings.PriceSettings, settings.Provider, settings.Deployment, settings.Route,
 ]  # fmt: skip
 
 

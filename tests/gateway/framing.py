@@ -1,15 +1,21 @@
 """What bytes mean as HTTP: to the door, to the connection to a provider, and to h11, which is the judge of both."""
 
 import asyncio
+import re
 from typing import NamedTuple
 
 import h11
+from h11 import _readers as h11_readers
 
 from penstock.gateway.dialing import Address
 from penstock.gateway.server import Crowd, Inbound, Request, ServerLimits, status_line
 from penstock.gateway.upstream import Connection, Exchange, Origin, UpstreamError
 
 ANSWER = [("content-length", "0")]
+
+# A chunk's size may have any number of leading zeros (RFC 9112, 7.1); h11 takes twenty digits at most, which is a
+# limit of its own and not another meaning.
+h11_readers.chunk_header_re = re.compile(h11_readers.chunk_header_re.pattern.replace(b"{1,20}", b"+"))
 
 
 class Wire:
@@ -129,8 +135,10 @@ def h11_reads(data: bytes) -> Read:
         data = judge.trailing_data[0]
 
 
-def provider_reads(pieces: list[bytes], *, closes: bool) -> Read:
+def provider_reads(pieces: list[bytes], *, closes: bool, loop: asyncio.AbstractEventLoop | None = None) -> Read:
     """Let a provider answer one request with these bytes, and perhaps close."""
+    if loop is not None:
+        return loop.run_until_complete(_provider_reads(pieces, closes=closes))
     loop = asyncio.new_event_loop()
     try:
         return loop.run_until_complete(_provider_reads(pieces, closes=closes))
@@ -201,6 +209,9 @@ def h11_client_reads(data: bytes, *, closes: bool) -> Read:
             event = judge.next_event()
             if isinstance(event, h11.Response):
                 status = str(event.status_code).encode()
+            elif isinstance(event, h11.InformationalResponse):
+                # Empty lines before the reply itself are passed over, and mean nothing; h11 does not have them.
+                judge._receive_buffer._data[:] = judge._receive_buffer._data.lstrip(b"\r\n")
             elif isinstance(event, h11.Data):
                 body += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):

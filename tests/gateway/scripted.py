@@ -4,7 +4,8 @@ import contextlib
 import socket
 import socketserver
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from http.client import parse_headers
 from io import BytesIO
 from typing import NamedTuple
@@ -20,10 +21,19 @@ class Asked(NamedTuple):
 
 
 class Scripted:
-    """Serves on a free loopback port; `answer` returns the pieces to send, head and all. None closes the connection."""
+    """Serves on a free loopback port; `answer` returns the pieces to send, head and all.
 
-    def __init__(self, answer: Callable[[Asked], list[bytes | None]]) -> None:
+    None closes the connection, a number is a pause in seconds. `early` may answer a head before its body is read.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Asked], Iterable[bytes | float | None]],
+        early: Callable[[Asked], Iterable[bytes | float | None]] = lambda _: (),
+    ) -> None:
         self.asked: list[Asked] = []
+        self.sent = 0
+        """Bytes that the system took."""
         self._lines: list[socket.socket] = []
         outer = self
 
@@ -33,23 +43,38 @@ class Scripted:
                 outer._lines.append(self.connection)
 
             def handle(self) -> None:
-                while line := self.rfile.readline():
-                    method, target, _ = line.decode().split(" ")
-                    raw = b""
-                    while (header := self.rfile.readline()) not in (b"\r\n", b""):
-                        raw += header
-                    headers = {name.lower(): value for name, value in parse_headers(BytesIO(raw + b"\r\n")).items()}
-                    body = self.rfile.read(int(headers.get("content-length", 0)))
-                    asked = Asked(method, target, headers, body)
-                    outer.asked.append(asked)
-                    for piece in answer(asked):
-                        if piece is None:
+                try:
+                    while line := self.rfile.readline():
+                        if not self.one(line):
                             return
-                        try:
-                            self.wfile.write(piece)
-                            self.wfile.flush()
-                        except OSError:
-                            return
+                except OSError:
+                    return
+
+            def one(self, line: bytes) -> bool:
+                method, target, _ = line.decode().split(" ")
+                raw = b""
+                while (header := self.rfile.readline()) not in (b"\r\n", b""):
+                    raw += header
+                headers = {name.lower(): value for name, value in parse_headers(BytesIO(raw + b"\r\n")).items()}
+                said = False
+                for piece in early(Asked(method, target, headers, b"")):
+                    said = True
+                    if not self.say(piece):
+                        return False
+                asked = Asked(method, target, headers, self.rfile.read(int(headers.get("content-length", 0))))
+                outer.asked.append(asked)
+                return said or all(self.say(piece) for piece in answer(asked))
+
+            def say(self, piece: bytes | float | None) -> bool:
+                if piece is None:
+                    return False
+                if isinstance(piece, float):
+                    time.sleep(piece)
+                else:
+                    self.wfile.write(piece)
+                    self.wfile.flush()
+                    outer.sent += len(piece)
+                return True
 
         class Threaded(socketserver.ThreadingTCPServer):
             daemon_threads = False  # closing waits for them

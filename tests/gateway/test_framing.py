@@ -59,6 +59,9 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n\r\nGET / HTTP/1.1\r\n", []
 )
 @example(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 16\r\n\r\n\r\nUpgrade: h2c\r\n", [])
+@example(b"GET / HTTP/1.1\r\nConnection: close\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", [])
+@example(b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nTransfer-Encoding: x\r\n\r\n", [])
+@example(b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + b"0" * 21 + b"\r\n\r\n", [])
 def test_whatever_the_door_takes_h11_takes_for_the_same(data, places):
     ours = door_reads(cut(data, places))
     theirs = h11_reads(data)
@@ -85,6 +88,11 @@ def test_a_door_that_has_seen_heads_before_understands_the_same(conversations):
 @example(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", [], False)
 @example(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcd", [], False)
 @example(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab", [], True)
+@example(b"HTTP/1.1 200 OK\x00\r\nContent-Length: 3\r\n\r\nabc", [9], False)
+@example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nTransfer-Encoding: x\r\n\r\n", [], False)
+@example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chuNked\r\n\r\nabc", [], True)
+@example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"0" * 21 + b"\r\n\r\n", [], False)
+@example(b"HTTP/1.1 020 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", [], False)
 def test_whatever_is_taken_for_a_providers_reply_h11_takes_for_the_same(data, places, closes):
     ours = provider_reads(cut(data, places), closes=closes)
     theirs = h11_client_reads(data, closes=closes)

@@ -282,6 +282,8 @@ def test_after_the_last_request_of_a_connection_nothing_is_listened_to(door):
         assert len(one.asked) == 1
         assert b"connection: close" in one.wire.out
         assert one.wire.closing
+        bare = b"GET / HTTP/1.1\r\nHost: x\r\n" + last + b"\r\n"
+        assert len(door().send(bare + bare).asked) == 1
     old = door().send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\n\r\n")
     assert len(old.asked) == 1
 
@@ -392,6 +394,46 @@ def test_who_says_nothing_or_says_it_too_slowly_is_hung_up_on(door):
     busy = door(later=True).send(POST)
     busy.sweep(600)
     assert not busy.wire.closing
+
+
+def test_a_head_that_came_in_pieces_is_forgotten_once_it_is_answered(door):
+    for pieces in ([POST[:20], POST[20:]], [POST[:-2], POST[-2:]]):
+        kept = door().send(*pieces)
+        kept.sweep(61)
+        assert b" 408 " not in kept.wire.out
+        assert not kept.wire.closing
+        busy = door(later=True).send(*pieces)
+        busy.sweep(600)
+        busy.answer(busy.asked[0])
+        busy.send(POST)
+        assert len(busy.asked) == 2
+
+
+def test_who_is_not_listened_to_is_not_blamed_for_being_slow(door):
+    one = door(later=True, limits=ServerLimits(max_pipeline=1)).send(POST * 2 + POST[:20])
+    assert not one.wire.reading
+    one.sweep(61)
+    one.answer(one.asked[0])
+    one.send(b"")
+    assert one.wire.reading
+    one.sweep(59)
+    one.answer(one.asked[1])
+    one.send(POST[20:])
+    assert len(one.asked) == 3
+    assert b" 408 " not in one.wire.out
+
+
+def test_a_pipeline_is_not_answered_faster_than_its_answers_are_taken(door):
+    one = door(limits=ServerLimits(max_pipeline=2)).send(POST)
+    one.inbound.pause_writing()
+    one.send(POST * 10)
+    assert len(one.asked) == 2
+    assert not one.wire.reading
+    one.inbound.resume_writing()
+    for _ in range(20):
+        one.send(b"")
+    assert len(one.asked) == 11
+    assert one.wire.reading
 
 
 def test_a_reply_that_nobody_takes_is_given_up(door):

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from cyclopts import App, Parameter
 from msgspec import Struct
 
 from penstock.cli.options import Common, answer_no, console, print_json, table
+from penstock.errors import InputError
+from penstock.policies.deployments import Provider
 from penstock.pricing.catalog import Catalog, PriceKey
 from penstock.settings import Settings
 
@@ -68,9 +71,59 @@ def _checks(settings: Settings, common: Common) -> Iterator[Check]:
         else:
             key = f"key from {provider.api_key_env}" if provider.api_key_env else "the client's own key is passed on"
             yield Check(f"provider {provider.name}", "yes", key)
+        yield from _way_to(provider)
+    yield from _door(settings)
     catalog = catalog_for(settings)
     yield from _prices(settings, catalog)
     yield from _ledger(settings)
+
+
+def _way_to(provider: Provider) -> Iterator[Check]:
+    """Say how a provider is reached, where it is not simply called."""
+    from penstock.gateway.dialing import address_of
+    from penstock.gateway.listening import is_socket
+
+    if not provider.base_url:
+        return
+    address, _ = address_of(
+        provider.base_url, unix_socket=provider.unix_socket, proxy=provider.proxy, ca_file=provider.ca_file
+    )  # its files were read with the settings: what cannot be used ends there
+    way = []
+    if address.unix_socket:
+        way.append(f"by the Unix socket {address.unix_socket}")
+    if address.proxy:
+        why = "" if provider.proxy else ", which the environment names"
+        way.append(f"by the proxy {address.proxy.host}:{address.proxy.port}{why}")
+    if provider.ca_file:
+        way.append(f"its certificate is verified by {provider.ca_file}")
+    if not way:
+        return
+    there = not address.unix_socket or is_socket(address.unix_socket)
+    detail = "; ".join(way) + ("" if there else "; nothing listens there")
+    yield Check(f"way to {provider.name}", "yes" if there else "look", detail)
+
+
+def _door(settings: Settings) -> Iterator[Check]:
+    """Say whether the server could be reached as the settings want it."""
+    from penstock.gateway.listening import last_day
+
+    server = settings.server
+    if server.unix_socket:
+        folder = Path(server.unix_socket).absolute().parent
+        there = folder.is_dir()
+        yield Check("unix_socket", "yes" if there else "no", server.unix_socket if there else f"{folder} is no folder")
+    if server.tls is None:
+        return
+    try:
+        server.tls.context()
+    except InputError as error:
+        yield Check("tls", "no", str(error))
+        return
+    until = last_day(server.tls.certificate)
+    left = (until - datetime.now(UTC)).days
+    ends = f"{server.tls.certificate}, valid until {until:%Y-%m-%d}"
+    clients = f"; only clients with a certificate of {server.tls.client_ca}" if server.tls.client_ca else ""
+    yield Check("tls", "no" if left < 0 else "look" if left < 14 else "yes", ends + clients)
 
 
 def _prices(settings: Settings, catalog: Catalog) -> Iterator[Check]:

@@ -83,13 +83,13 @@ def read_head(data: bytes) -> Head:
     head.target = (line[2][absolute.end() :] or b"/") if absolute else line[2]
     head.path = head.target.partition(b"?")[0]
     head.version = line[3][5:].decode("ascii")
-    head.keep_alive = head.version == "1.1" and parser.should_keep_alive()
     head.headers = fields.headers
+    # Not by the parser's word: of a message without a body it has forgotten it by now.
+    tokens = b",".join(_all(head, b"connection")).lower().split(b",")
+    head.keep_alive = head.version == "1.1" and b"close" not in [token.strip() for token in tokens]
     _frame(head)
     offered = b"".join(_all(head, b"upgrade")).strip().lower()
-    if offered == b"h2c":  # an offer that RFC 9110 lets us ignore
-        head.keep_alive = head.version == "1.1" and b"close" not in b",".join(_all(head, b"connection")).lower()
-    elif upgrading or offered:
+    if (upgrading or offered) and offered != b"h2c":  # an offer that RFC 9110 lets us ignore
         raise BadRequestError(400, "This is an HTTP/1.1 API; it does not upgrade connections.")
     return head
 

@@ -5,8 +5,10 @@ import zlib
 from penstock.gateway.upstream import Exchange
 from penstock.metering.reading import Reading, StreamReader
 
-LARGEST = 256 * 1024 * 1024
-"""Bytes that a packed body may unfold to."""
+LARGEST = 32 * 1024 * 1024
+"""Bytes that a packed body or stream may unfold to: what is larger is a bomb, and is not read."""
+PIECE = 64 * 1024
+"""Bytes that are unpacked at a time."""
 
 
 def plain_body(exchange: Exchange) -> bytes:
@@ -20,9 +22,10 @@ def plain_body(exchange: Exchange) -> bytes:
         return b""
     unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
     try:
-        return unpack.decompress(exchange.body, LARGEST)
+        plain = unpack.decompress(exchange.body, LARGEST)
     except zlib.error:
         return b""
+    return plain if len(plain) < LARGEST else b""
 
 
 class InflatingReader:
@@ -31,15 +34,19 @@ class InflatingReader:
     def __init__(self, reader: StreamReader) -> None:
         self._reader = reader
         self._unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
-        self._readable = True
+        self._room = LARGEST
 
     def feed(self, data: bytes) -> bytes:
         """Unpack for reading; return the bytes as they came."""
-        if self._readable:
-            try:
-                self._reader.feed(self._unpack.decompress(data))
-            except zlib.error:
-                self._readable = False
+        packed, plain = data, b""
+        try:
+            while self._room > 0 and (packed or len(plain) == PIECE):  # a full piece: there may be more inside
+                plain = self._unpack.decompress(packed, PIECE)
+                packed = self._unpack.unconsumed_tail
+                self._room -= len(plain)
+                self._reader.feed(plain)
+        except zlib.error:
+            self._room = 0
         return data
 
     def close(self) -> bytes:

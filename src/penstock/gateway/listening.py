@@ -4,10 +4,12 @@ They stay open while workers come and go, so a client that calls meanwhile waits
 """
 
 import contextlib
+import errno
 import socket
 import ssl
 import stat
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec import Struct
@@ -55,42 +57,76 @@ def _no_password() -> str:
 
 
 def _problem(error: Exception) -> str:
-    reason = getattr(error, "reason", None)
-    if reason == "KEY_VALUES_MISMATCH":
+    if not isinstance(error, ssl.SSLError):
+        return str(error)
+    if error.reason == "KEY_VALUES_MISMATCH":
         return "the private key is not the certificate's"
-    return str(error) if reason is None else "there is no certificate with its private key in PEM form"
+    return "there is no certificate with its private key in PEM form"
+
+
+def last_day(certificate: str) -> datetime:
+    """Return when a certificate, the first in its file, ends."""
+    # The standard library reads a certificate of its own only in this way.
+    found = ssl._ssl._test_decode_cert(certificate)  # type: ignore[attr-defined]  # noqa: SLF001
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(found["notAfter"]), UTC)
 
 
 def open_sockets(
-    host: str, port: int, unix_socket: str, *, count: int, beside: Sequence[socket.socket] = ()
+    host: str, port: int, unix_socket: str, *, count: int, beside: Sequence[socket.socket] = (), ours: bool = False
 ) -> list[socket.socket]:
-    """Open one socket for each worker: of one TCP port, shared out by the system, or the same Unix socket for all.
+    """Open a socket for each worker: of one TCP port, shared out by the system, or one Unix socket for all.
 
-    `beside` are some of them that are open already. Raises InputError where the place is taken or cannot be had.
+    `beside` are those of this place that are open already: all of them are kept, for each may have clients in its
+    queue, and fewer workers then listen on several. A new one beside them is not listened to until its worker is
+    ready, so that no client waits for one that may never be. `ours`: what uses the port is this server.
+    Raises InputError where the place is taken or cannot be had.
     """
+    if beside:
+        more = 0 if unix_socket else count - len(beside)
+        return [*beside, *(_open_tcp(host, port, shared=True) for _ in range(more))]
     if unix_socket:
-        return [beside[0] if beside else _open_unix(unix_socket)] * count
-    if not beside:
+        return [_open_unix(unix_socket)]
+    if not ours:
         _open_tcp(host, port, shared=False).close()  # another server here would silently get half of the calls
-    return [*beside, *(_open_tcp(host, port, shared=True) for _ in range(count - len(beside)))]
+    opened = [_open_tcp(host, port, shared=True) for _ in range(count)]
+    for one in opened:
+        one.listen(BACKLOG)
+    return opened
+
+
+def shared_out(sockets: Sequence[socket.socket], workers: int) -> list[list[int]]:
+    """Say which file descriptors each worker listens on."""
+    if len(sockets) < workers:  # a Unix socket
+        return [[sockets[0].fileno()] for _ in range(workers)]
+    return [[one.fileno() for one in sockets[first::workers]] for first in range(workers)]
 
 
 def _open_tcp(host: str, port: int, *, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from None
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if shared:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         opened.bind((host, port))
-        if shared:
-            opened.listen(BACKLOG)
     except OSError as error:
         opened.close()
-        raise InputError(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with --port, or stop what is using it."
-        ) from None
+        raise _cannot_listen(host, port, error) from None
     return opened
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> InputError:
+    if error.errno == errno.EADDRINUSE:
+        advice = "Choose another with --port, or stop what is using it."
+    elif error.errno in {errno.EACCES, errno.EPERM}:
+        advice = "Ports below 1024 are the administrator's; choose another with --port."
+    else:
+        advice = "`host` must be an address of this machine."
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return InputError(f"Cannot listen on {place}: {error.strerror}. {advice}")
 
 
 def _open_unix(name: str) -> socket.socket:
@@ -103,22 +139,32 @@ def _open_unix(name: str) -> socket.socket:
     except OSError as error:
         opened.close()
         reason = error.strerror or str(error)
+        if error.errno == errno.EADDRINUSE:
+            reason = "another server answers there" if is_socket(name) else "there is a file of that name"
         raise InputError(f"Cannot listen on the Unix socket {name}: {reason}.") from None
     return opened
 
 
-def _is_left_over(name: str) -> bool:
-    """Tell whether a server that was killed left its socket behind: one that nobody answers any more."""
+def is_socket(name: str) -> bool:
+    """Tell whether a path is a Unix socket."""
     try:
-        if not stat.S_ISSOCK(Path(name).stat().st_mode):
-            return False
+        return stat.S_ISSOCK(Path(name).stat().st_mode)
     except FileNotFoundError:
         return False
+
+
+def _is_left_over(name: str) -> bool:
+    """Tell whether a server that was killed left its socket behind: one that nobody answers any more."""
+    if not is_socket(name):
+        return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # the queue of a busy server may be full
         try:
             probe.connect(name)
         except ConnectionRefusedError:
             return True
+        except BlockingIOError:
+            return False
     return False
 
 

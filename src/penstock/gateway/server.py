@@ -94,10 +94,10 @@ class Inbound(asyncio.Protocol):
     """One connection of a client."""
 
     __slots__ = (
-        "_ahead", "_begun_at", "_blank", "_body", "_buffer", "_busy", "_chunks", "_crowd", "_deaf", "_handle", "_head",
-        "_head_only", "_held", "_last", "_limits", "_linger_from", "_loop", "_missing", "_outbox", "_paused",
-        "_quiet_from", "_refusal", "_stuck_at", "_stuck_bytes", "_taking_leave", "closed", "leaving", "on_drained",
-        "on_gone", "streaming", "transport",
+        "_ahead", "_asked", "_begun_at", "_blank", "_body", "_buffer", "_busy", "_chunks", "_crowd", "_deaf",
+        "_handle", "_head", "_head_only", "_held", "_held_up", "_last", "_limits", "_linger_from", "_loop", "_missing",
+        "_outbox", "_paused", "_quiet_from", "_refusal", "_said_last", "_stuck_at", "_stuck_bytes", "_taking_leave",
+        "closed", "leaving", "on_drained", "on_gone", "streaming", "transport",
     )  # fmt: skip
 
     def __init__(self, crowd: Crowd) -> None:
@@ -119,7 +119,11 @@ class Inbound(asyncio.Protocol):
         """Bytes of it that are still to come."""
         self._chunks: Unchunked | None = None
         self._held = 0
+        self._held_up = False
+        """The next request waits until the client has taken more of its answers."""
         self._ahead: deque[Request] = deque()
+        self._asked = False
+        """A request of what was read in this turn has been put to the handler."""
         self._busy = False
         self._deaf = False
         """Nothing that the client may still say is listened to."""
@@ -132,6 +136,8 @@ class Inbound(asyncio.Protocol):
         self._stuck_bytes = 0
         self._head_only = False
         self._quiet_from = crowd.loop.time()
+        self._said_last = False
+        """The head of the stream that is being sent says that the connection ends with it."""
         self._taking_leave = False
         self.closed = False
         self.leaving = False
@@ -182,6 +188,7 @@ class Inbound(asyncio.Protocol):
                 self._head_only = False  # a remembered head has a body
                 self._handle(self, Request(self._last.head, body))
                 return
+        self._asked = False
         try:
             while data and not self._deaf:
                 data = self._read_head(data) if self._head is None else self._read_body(self._head, data)
@@ -207,6 +214,9 @@ class Inbound(asyncio.Protocol):
         self._stuck_at = 0.0
         if self.on_drained is not None:
             self.on_drained(True)
+        if self._held_up:
+            self._held_up = False
+            self._go_on()
 
     # Reading
 
@@ -243,6 +253,7 @@ class Inbound(asyncio.Protocol):
                 raise self._too_large()
             if length <= len(data):
                 self._blank = False
+                self._begun_at = 0.0
                 self._whole(Request(head, data[:length]))
                 return data[length:]
             self._missing = length
@@ -279,12 +290,15 @@ class Inbound(asyncio.Protocol):
     def _whole(self, request: Request) -> None:
         """Answer the request now, or after the ones that came before it."""
         self._deaf = not request.head.keep_alive
-        if not self._busy:
-            self._busy = True
+        if not self._busy and not self._asked:
+            self._busy = self._asked = True
             self._head_only = request.head.method == "HEAD"
             self._handle(self, request)
             return
         self._ahead.append(request)
+        if not self._busy:  # those before it were answered at once; but one turn must not answer a whole pipeline
+            self._busy = True
+            self._loop.call_soon(self._next)
         if len(self._ahead) >= self._limits.max_pipeline and not self._paused:
             self._paused = True
             self.transport.pause_reading()
@@ -323,6 +337,7 @@ class Inbound(asyncio.Protocol):
 
     def _hang_up(self) -> None:
         """Say the refusal, and read on: what is not read the system answers with a reset that overtakes our words."""
+        self._let_go()
         self._outbox.write(self.transport, self._refusal)
         if self.leaving:
             self._outbox.close(self.transport)
@@ -336,7 +351,9 @@ class Inbound(asyncio.Protocol):
         """Send a whole response; `head` ends before the empty line, and this adds the length."""
         if self.closed:
             return
-        closing = b"" if keep_alive and not self._taking_leave else b"connection: close\r\n"
+        if self._taking_leave and not self._ahead:
+            keep_alive = False
+        closing = b"" if keep_alive else b"connection: close\r\n"
         shown = b"" if self._head_only else body
         self._outbox.write(self.transport, b"%scontent-length: %d\r\n%s\r\n%s" % (head, len(body), closing, shown))
         self._answered(keep_alive)
@@ -344,9 +361,10 @@ class Inbound(asyncio.Protocol):
     def start_stream(self, head: bytes, *, chunked: bool) -> None:
         """Send the head of a stream."""
         self.streaming = True
+        self._said_last = self._taking_leave and not self._ahead
         if not self.closed:
             framing = b"transfer-encoding: chunked\r\n" if chunked else b""
-            closing = b"connection: close\r\n" if self._taking_leave or not chunked else b""
+            closing = b"connection: close\r\n" if self._said_last or not chunked else b""
             self._outbox.write(self.transport, b"%b%b%b\r\n" % (head, framing, closing))
 
     def write_chunk(self, data: bytes) -> None:
@@ -368,7 +386,7 @@ class Inbound(asyncio.Protocol):
             self._outbox.write(self.transport, b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n")
         else:
             self.write_raw(last)
-        self._answered(keep_alive and chunked)
+        self._answered(keep_alive and chunked and not self._said_last)
 
     def break_off(self) -> None:
         """End a stream in a way that no client takes for its proper end."""
@@ -380,13 +398,21 @@ class Inbound(asyncio.Protocol):
     def _answered(self, keep_alive: bool) -> None:
         self.on_gone = self.on_drained = None
         self._quiet_from = self._loop.time()
-        if not keep_alive or self._taking_leave:
+        if not keep_alive:  # and the client knows it: a request that it sent meanwhile would be lost
             self._outbox.close(self.transport)
             return
         if self._held and not self._ahead and self._head is None:
             self._let_go()
-        if self._paused:
+        if self._stuck_at:  # who does not take its answers gets no further ones
+            self._held_up = True
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Turn to the next request, or wait for one."""
+        if self._paused and len(self._ahead) <= self._limits.max_pipeline:  # the next one is taken off now
             self._paused = False
+            self._begun_at = self._begun_at and self._loop.time()  # it was we who did not listen
             self.transport.resume_reading()
         if self._ahead:
             # On the next turn: a long pipeline must not become a deep stack.
@@ -419,7 +445,7 @@ class Inbound(asyncio.Protocol):
         elif self._linger_from:
             if quiet > LINGER_SECONDS or now - self._linger_from > LONGEST_LINGER:
                 self.transport.abort()
-        elif self._begun_at and now - self._begun_at > self._limits.request_timeout:
+        elif self._begun_at and not self._paused and now - self._begun_at > self._limits.request_timeout:
             self._refuse(BadRequestError(408, "The request took too long to come."))
         elif not self._busy and not self._begun_at and quiet > self._limits.idle_timeout:
             self._outbox.close(self.transport)
@@ -427,5 +453,9 @@ class Inbound(asyncio.Protocol):
     def take_leave(self, now: float) -> None:
         """Answer what is under way, say with it that it was the last, and hang up on who has been silent a while."""
         self._taking_leave = True
-        if not self._busy and not self._begun_at and now - self._quiet_from > IDLE_WHEN_LEAVING:
+        if self.transport.is_closing():
+            # TLS waits for the other side's goodbye, which an idle client says only when it looks again.
+            if now - self._quiet_from > 2 * IDLE_WHEN_LEAVING and not self.transport.get_write_buffer_size():
+                self.transport.abort()
+        elif not self._busy and not self._begun_at and now - self._quiet_from > IDLE_WHEN_LEAVING:
             self._outbox.close(self.transport)

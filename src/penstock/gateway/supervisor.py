@@ -51,8 +51,9 @@ class Keeper:
         self.child = child
         self.deaths = 0
         self.hopeless = False
-        """The child has said that what it was given cannot be used: starting it again would not help."""
+        """It never worked, and has said that what it was given cannot be used: starting it again would not help."""
         self._say = say
+        self._worked = False
         self._ending = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._task = asyncio.create_task(self._keep())
@@ -66,26 +67,35 @@ class Keeper:
         pause = RESTART_SECONDS
         while not self._ending.is_set():
             started = asyncio.get_running_loop().time()
-            self.child.ready.unlink(missing_ok=True)
-            # A session of its own: a Ctrl-C at the terminal reaches the parent alone, which ends them in order.
-            self._process = await asyncio.create_subprocess_exec(
-                *self.child.command, pass_fds=self.child.sockets, start_new_session=True
-            )
-            if self._ending.is_set():
-                self._signal(signal.SIGTERM)
-            code = await self._process.wait()
+            ended = await self._run()
             if self._ending.is_set():
                 return
             self.deaths += 1
-            if code == WRONG_INPUT:
+            self._worked = self._worked or self.ready
+            if ended == WRONG_INPUT and not self._worked:
                 self.hopeless = True
                 return
             lived = asyncio.get_running_loop().time() - started
             pause = RESTART_SECONDS if lived > LONGEST_RESTART_SECONDS else min(pause * 2, LONGEST_RESTART_SECONDS)
-            self._say(f"{self.child.name} ended with code {code}; it is started again in {pause:g} s")
+            how = f"could not be started: {ended}" if isinstance(ended, str) else f"ended with code {ended}"
+            self._say(f"{self.child.name} {how}; it is started again in {pause:g} s")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._ending.wait()
+
+    async def _run(self) -> int | str:
+        """Run the child once; return its exit code, or why the system could not start it."""
+        self.child.ready.unlink(missing_ok=True)
+        try:
+            # A session of its own: a Ctrl-C at the terminal reaches the parent alone, which ends them in order.
+            self._process = await asyncio.create_subprocess_exec(
+                *self.child.command, pass_fds=self.child.sockets, start_new_session=True
+            )
+        except OSError as error:
+            return error.strerror or str(error)
+        if self._ending.is_set():
+            self._signal(signal.SIGTERM)
+        return await self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:
@@ -111,6 +121,8 @@ class Supervisor:
         self._again = asyncio.Event()
         self._keepers: list[Keeper] = []
         self._grace = 0.0
+        self._leaving: set[asyncio.Task[None]] = set()
+        """Children of earlier settings, which are ending their calls."""
 
     async def run(
         self, first: Generation, ready: Callable[[], None], following: Callable[[], Generation] | None
@@ -137,7 +149,9 @@ class Supervisor:
                 await self._change(following)
             await self._pause()
         well = not any(keeper.hopeless for keeper in self._keepers)
-        await self._end(self._keepers)
+        # Those that serve first, of earlier settings too: they need the others for ending their calls.
+        await asyncio.gather(*self._leaving, _end(self._keepers, self._grace, serving=True))
+        await _end(self._keepers, self._grace, serving=False)
         return well
 
     async def _pause(self) -> None:
@@ -151,22 +165,28 @@ class Supervisor:
             return
         try:
             generation = following()
-        except PenstockError as error:
+        except (PenstockError, OSError) as error:
             self._say(f"the new settings are not taken: {error} The old ones stay in force.")
             return
         stay = [keeper for keeper in self._keepers if keeper.child in generation.children]
         known = [keeper.child for keeper in stay]
         fresh = [Keeper(child, self._say) for child in generation.children if child not in known]
         if not await self._all_ready(fresh):
-            await self._end(fresh)
+            await self._take_down(fresh, EXTRA_SECONDS)
             generation.settled(False)
             if not self._stop.is_set():
-                self._say("the new settings are not taken: what was started with them did not become ready")
+                self._say(
+                    "the new settings are not taken: what was started with them did not become ready, "
+                    "and has said above why. The old ones stay in force."
+                )
             return
         leaving = [keeper for keeper in self._keepers if keeper not in stay]
         self._keepers = stay + fresh
         generation.settled(True)
-        await self._end(leaving)
+        # Beside what follows: long calls of the old children must not hold up the next change.
+        task = asyncio.create_task(self._take_down(leaving, self._grace))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
         self._grace = generation.drain_seconds + EXTRA_SECONDS
         self._say("the new settings are in force")
 
@@ -179,9 +199,13 @@ class Supervisor:
             await self._pause()
         return True
 
-    async def _end(self, keepers: Iterable[Keeper]) -> None:
+    async def _take_down(self, keepers: Sequence[Keeper], grace: float) -> None:
         for serving in (True, False):
-            await asyncio.gather(*(keeper.end(self._grace) for keeper in keepers if keeper.child.serves is serving))
+            await _end(keepers, grace, serving=serving)
+
+
+async def _end(keepers: Iterable[Keeper], grace: float, *, serving: bool) -> None:
+    await asyncio.gather(*(keeper.end(grace) for keeper in keepers if keeper.child.serves is serving))
 
 
 def python(*arguments: str) -> tuple[str, ...]:

@@ -7,9 +7,12 @@ PRIMER = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Unchunked:
-    """Takes chunks until the body is whole. Extensions and trailers are read past: nothing here needs them."""
+    """Takes chunks until the body is whole. Extensions and trailers are read past: nothing here needs them.
 
-    __slots__ = ("_parser", "_tail", "body", "complete", "framing")
+    A trailer that says how long a body is, though, is refused: it can only be meant for another parser.
+    """
+
+    __slots__ = ("_parser", "_primed", "_tail", "body", "complete", "framing")
 
     def __init__(self) -> None:
         self.body = bytearray()
@@ -18,7 +21,9 @@ class Unchunked:
         """Bytes that were not body: sizes, extensions, trailers."""
         self._tail = b""
         self._parser = httptools.HttpRequestParser(self)
+        self._primed = False
         self._parser.feed_data(PRIMER)
+        self._primed = True
 
     def feed(self, data: bytes) -> bytes:
         """Take what came; return what is behind the end of the body.
@@ -39,6 +44,11 @@ class Unchunked:
         return window[start:]
 
     # httptools' parser
+
+    def on_header(self, name: bytes, _: bytes) -> None:
+        """Look at a trailer."""
+        if self._primed and name.lower() in {b"transfer-encoding", b"content-length"}:
+            raise ValueError(name)
 
     def on_body(self, piece: bytes) -> None:
         """Collect a piece."""

@@ -20,6 +20,10 @@ HIGH_WATER = 256 * 1024
 """Bytes of a reply that may wait for a slow client before its provider is made to wait."""
 NOT_RETURNED = frozenset(b"connection keep-alive transfer-encoding content-length trailer upgrade".split())
 """Headers that concern the hop from the provider only."""
+SHOWN = bytes({*range(0x20, 0x100), 0x09} - {0x7F})
+"""Bytes that a reason phrase may hold."""
+FRAMING = frozenset({b"transfer-encoding", b"content-length"})
+"""Headers that come too late as trailers, and may mean something to another parser."""
 IDLE_SECONDS = 45.0
 """A connection unused for this long is closed: providers close theirs after a minute or more."""
 BEGINNING = ord("H")
@@ -156,7 +160,7 @@ class Connection(asyncio.Protocol):
     """One connection to a provider; carries one exchange at a time."""
 
     __slots__ = (
-        "_complete", "_fresh", "_head_size", "_headers", "_keep", "_loop", "_origin", "_parser", "_parts", "_whole_at",
+        "_complete", "_framing", "_fresh", "_headers", "_keep", "_loop", "_origin", "_parser", "_parts", "_whole_at",
         "closed", "exchange", "idle_since", "on_body", "transport",
     )  # fmt: skip
 
@@ -173,7 +177,8 @@ class Connection(asyncio.Protocol):
         self._keep = False
         self._whole_at = 0
         self._fresh = True
-        self._head_size = 0
+        self._framing = 0
+        """Bytes that came since the last piece of a body, and were none: head, trailers, sizes of chunks."""
         self.on_body = self._parts.append
         """Called by the parser for every piece of a body: straight into the list, for streams have many."""
         self._parser = httptools.HttpResponseParser(self)
@@ -183,7 +188,7 @@ class Connection(asyncio.Protocol):
         exchange = self.exchange = Exchange(self, deadline, stall_timeout, max_reply)
         self._complete = False
         self._fresh = True
-        self._head_size = 0
+        self._framing = 0
         self._origin.outbox.write(self.transport, request)  # type: ignore[arg-type]  # connected before it is handed out
         return exchange
 
@@ -204,6 +209,8 @@ class Connection(asyncio.Protocol):
     def resume(self) -> None:
         """Read on."""
         if not self.closed and self.transport is not None:
+            if self.exchange is not None:  # the provider was kept waiting; its own time begins anew
+                self.exchange.deadline = self._loop.time() + self.exchange.stall_timeout
             self.transport.resume_reading()
 
     # asyncio.Protocol
@@ -234,6 +241,10 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._complete:
+                if exchange.streamed and self._parts:  # what came before it is the client's, and is billed
+                    exchange.got(b"".join(self._parts))
+                    self._parts.clear()
+                    exchange.begin_stream()
                 self._spoilt(str(error))
                 return
             self._keep = False  # the reply is whole; what came behind it is nobody's
@@ -245,7 +256,13 @@ class Connection(asyncio.Protocol):
                 exchange.deadline = self._loop.time() + exchange.stall_timeout
             piece = parts[0] if len(parts) == 1 else b"".join(parts)
             parts.clear()
+            self._framing = 0
             exchange.got(piece)
+        elif not self._complete:
+            self._framing += len(data)
+            if self._framing > LONGEST_HEAD:
+                self._spoilt("its head, or what stands between its chunks, is too large")
+                return
         if self._complete:
             self._finish()
         elif exchange.streamed:
@@ -271,7 +288,7 @@ class Connection(asyncio.Protocol):
             exchange.status != 0
             and error is None
             and not exchange.header(b"content-length")
-            and b"chunked" not in exchange.header(b"transfer-encoding")
+            and not exchange.header(b"transfer-encoding")
         )
         if until_close:
             exchange.completed()
@@ -285,12 +302,19 @@ class Connection(asyncio.Protocol):
         if self._complete:
             self._keep = False
 
+    def on_status(self, reason: bytes) -> None:
+        """Refuse what has no place in a first line; llhttp looks for its end only."""
+        if reason.translate(None, SHOWN):
+            raise ValueError("its status line has characters that do not belong there")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a header; a trailer comes too late to mean anything."""
-        self._head_size += len(name) + len(value) + 4
-        if self._head_size > LONGEST_HEAD:
-            raise ValueError("its head is too large")
-        if not self._complete and self.exchange.status == 0:  # type: ignore[union-attr]
+        if self._complete:
+            return
+        if self.exchange.status:  # type: ignore[union-attr]
+            if name.lower() in FRAMING:
+                raise ValueError("a trailer says how long it is")
+        else:
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -298,6 +322,8 @@ class Connection(asyncio.Protocol):
         if self._complete:
             return
         status = self._parser.get_status_code()
+        if status < 100:
+            raise ValueError("its status is none")
         if status < 200:  # 100 Continue and its like: the real head follows
             self._headers.clear()
             return
@@ -387,6 +413,11 @@ class Origin:
 
     def give_back(self, connection: Connection, now: float) -> None:
         """Keep a connection for the next exchange."""
+        if connection.transport.get_write_buffer_size():  # type: ignore[union-attr]  # it was connected
+            # Answered before all of the request was sent: what is still to go out must not precede the next one.
+            self.drop(connection)
+            connection.abort()
+            return
         connection.idle_since = now
         self._idle.append(connection)
         if self._queue:

@@ -5,8 +5,11 @@ import gc
 import resource
 import signal
 import socket
+import ssl
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -24,7 +27,7 @@ LAST_SECONDS = 3.0
 class Door(Struct, frozen=True):
     """Where a worker listens, and how long it takes leave."""
 
-    listening: socket.socket
+    listening: Sequence[socket.socket]
     limits: ServerLimits
     tls: InboundTls | None
     drain_seconds: float
@@ -47,15 +50,8 @@ async def serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    create = loop.create_unix_server if door.listening.family == socket.AF_UNIX else loop.create_server
     context = door.tls.context() if door.tls else None
-    server = await create(
-        lambda: Inbound(crowd),
-        sock=door.listening,
-        backlog=BACKLOG,
-        ssl=context,
-        ssl_handshake_timeout=door.limits.request_timeout if context else None,
-    )
+    servers = [await _listen(loop, one, crowd, context) for one in door.listening]
     # What is loaded now stays: the collector need not look at it again, and rarely at what calls leave.
     gc.collect()
     gc.freeze()
@@ -63,9 +59,13 @@ async def serve(
     sweeper = loop.create_task(_sweep(connections, destinations, booking))
     door.ready.touch()
     await stop.wait()
-    server.close()
+    # A connection whose TLS handshake is under way is not among `connections` yet, but the servers know of it.
+    gone = asyncio.gather(*(server.wait_closed() for server in servers))
+    await asyncio.sleep(0)
+    for server in servers:
+        server.close()
     deadline = loop.time() + door.drain_seconds
-    while connections and loop.time() < deadline:
+    while not gone.done() and loop.time() < deadline:
         for inbound in list(connections):
             inbound.take_leave(loop.time())
         await asyncio.sleep(0.02)
@@ -81,6 +81,25 @@ async def serve(
     for inbound in list(connections):
         inbound.break_off()
     booking.close()
+
+
+async def _listen(
+    loop: asyncio.AbstractEventLoop, listening: socket.socket, crowd: Crowd, context: ssl.SSLContext | None
+) -> asyncio.Server:
+    timeout = crowd.limits.request_timeout if context else None
+
+    def build() -> Inbound:
+        return Inbound(crowd)
+
+    if listening.family != socket.AF_UNIX:
+        return await loop.create_server(
+            build, sock=listening, backlog=BACKLOG, ssl=context, ssl_handshake_timeout=timeout
+        )
+    # The path is the parent's: a worker that leaves must not take it away from the next one.
+    options: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+    return await loop.create_unix_server(
+        build, sock=listening, backlog=BACKLOG, ssl=context, ssl_handshake_timeout=timeout, **options
+    )
 
 
 async def _sweep(connections: set[Inbound], destinations: Sequence[Destination], booking: Booking) -> None:

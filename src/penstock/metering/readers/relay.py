@@ -16,6 +16,8 @@ BLOCK = 65_536
 """Bytes that are folded at a time: about half a millisecond of work."""
 KEPT_BLOCKS = 16
 """Whole blocks kept as they came: one megabyte."""
+MOST_TEXT = 8_000_000
+"""Characters of text that are kept, more than any model writes: a stream that goes on is still read for its usage."""
 
 
 class Scan(Protocol):
@@ -45,6 +47,7 @@ class RelayReader:
         self._blocks: deque[bytes] = deque()
         self._carry: list[bytes] = []
         self._folded: list[str] = []
+        self._text = 0
         self._closed = False
 
     def feed(self, data: bytes) -> bytes:
@@ -92,4 +95,6 @@ class RelayReader:
         self._carry = [block[end:]] if end < len(block) else []
         self._scan = self._scan or self._fresh()
         self._scan.absorb(raw)
-        self._folded.append(self._scan.text(raw))
+        if self._text < MOST_TEXT:
+            self._folded.append(self._scan.text(raw))
+            self._text += len(self._folded[-1])
