@@ -119,7 +119,7 @@ def steps() -> Iterator[tuple[list[Step], list[Step]]]:
                     Step("make an id", new_id),
                     Step(
                         "build the provider's request",
-                        lambda: destination.request(head, "bench", "POST", lambda: "/v1/chat/completions", body),
+                        lambda: destination.request(head, "POST", "/v1/chat/completions", body),
                     ),
                     Step("read the provider's reply: HTTP", lambda: whole_reply(answer)),
                     Step("read the provider's reply: usage", lambda: read_body("openai.chat", reply.plain)),

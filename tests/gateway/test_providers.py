@@ -57,7 +57,7 @@ def test_the_providers_key_takes_the_place_of_the_clients(kind, header):
         (b"api-key", b"client"),
         (b"x", b"y"),
     ]
-    sent = destination(kind, api_key_env="KEY").request(head, "k", "POST", lambda: "/p", b"{}")
+    sent = destination(kind, api_key_env="KEY").request(head, "POST", "/p", b"{}")
     assert header in sent
     assert b"client" not in sent
     assert b"x: y\r\n" in sent
@@ -67,7 +67,7 @@ def test_the_providers_key_takes_the_place_of_the_clients(kind, header):
 def test_without_a_key_of_its_own_the_clients_key_is_passed_on():
     head = Head()
     head.headers = [(b"authorization", b"Bearer client"), (b"connection", b"close"), (b"host", b"me"), (b"te", b"x")]
-    sent = destination().request(head, "k", "POST", lambda: "/p", b"")
+    sent = destination().request(head, "POST", "/p", b"")
     assert b"authorization: Bearer client\r\n" in sent
     assert b"host: api.example.com\r\n" in sent
     assert b"te: x" not in sent
@@ -140,6 +140,6 @@ def test_what_costs_nothing_passes(method, path):
 def test_a_key_that_is_named_and_missing_is_not_replaced_by_the_clients():
     head = Head()
     head.headers = [(b"authorization", b"Bearer client"), (b"cookie", b"a=b")]
-    sent = destination(api_key_env="NOT_SET").request(head, "k", "POST", lambda: "/p", b"")
+    sent = destination(api_key_env="NOT_SET").request(head, "POST", "/p", b"")
     assert b"client" not in sent
     assert b"cookie" not in sent

@@ -289,13 +289,19 @@ def test_after_the_last_request_of_a_connection_nothing_is_listened_to(door):
 
 
 def test_large_bodies_of_all_connections_together_are_limited_and_let_go(door):
-    limits = ServerLimits(max_held=15)
+    limits = ServerLimits(max_held=150_000)
     first = door(later=True, limits=limits)
     second = Inbound(first.crowd)
     second.connection_made(Wire())
-    large = POST.replace(b"Content-Length: 5", b"Content-Length: 10").replace(b"hello", b"hellohello")
+    large = POST.replace(b"Content-Length: 5", b"Content-Length: 100000").replace(b"hello", b"x" * 100_000)
     first.send(large[:-1], large[-1:])
-    assert first.crowd.held == 10
+    assert first.crowd.held == 100_000
+    small = Inbound(first.crowd)
+    small.connection_made(Wire())
+    small.data_received(POST[:-1])
+    small.data_received(POST[-1:])
+    assert [request.body for request in first.asked[1:]] == [b"hello"]
+    small.connection_lost(None)
     second.data_received(large[:-1])
     first.send(b"")
     assert second.transport.out.startswith(b"HTTP/1.1 503 ")

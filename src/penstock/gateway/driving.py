@@ -23,18 +23,17 @@ class Waiter(Generic[T]):
         """Give the value; the one who waits runs on before this returns."""
         self._settled = True
         self._value = value
-        self._go_on()
+        resume = self._resume
+        if resume is not None:
+            self._resume = None  # a waiter that held on to its coroutine would make work for the garbage collector
+            resume()
 
     def fail(self, error: BaseException) -> None:
         """Give an error instead."""
         self._settled = True
         self._error = error
-        self._go_on()
-
-    def _go_on(self) -> None:
-        resume = self._resume
+        resume, self._resume = self._resume, None
         if resume is not None:
-            self._resume = None  # a waiter that held on to its coroutine would make work for the garbage collector
             resume()
 
     @property

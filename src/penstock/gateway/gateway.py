@@ -212,7 +212,7 @@ class Gateway:
     async def _attempts(self, call: Call) -> Reply:
         live = cast("LiveCall", call)
         events: list[UsageEvent] = []
-        targets = self._health.order(call.targets)
+        targets = self._health.order(call.targets) if self._health.remembers else call.targets
         purpose: Purpose = "call"
         number = 0
         while True:
@@ -220,7 +220,8 @@ class Gateway:
             number += 1
             reply, wait = await self._attempt(live, target, number, purpose, events)
             if reply.relayed or reply.status not in RETRYABLE:
-                self._health.succeeded(target)
+                if self._health.remembers:
+                    self._health.succeeded(target)
                 return reply
             self._health.failed(target, wait)
             if number > call.retries or _may_have_left(live) or self.stopping:
@@ -249,13 +250,13 @@ class Gateway:
             body = with_usage(body)
         if head.model and head.model != target.upstream:
             body = with_model(body, head.model, target.upstream)
-        request = destination.request(
-            call.request.head,
-            target.key,
-            "POST",
-            lambda: destination.path_for(call.endpoint, target, call.request.head.target),
-            body,
-        )
+        client = call.request.head
+        forwarded = client.forwarded.get(target.key)
+        if forwarded is None:
+            forwarded = destination.forward(
+                client, target.key, destination.path_for(call.endpoint, target, client.target)
+            )
+        request = b"%b%d\r\n\r\n%b" % (forwarded, len(body), body)
         step = _Step(call, target, number, purpose, call.at if number == 1 else datetime.now(UTC), self._loop.time())
         try:
             connection = destination.origin.warm() or await destination.origin.connection()
@@ -288,7 +289,8 @@ class Gateway:
     def _read_whole(self, step: "_Step", exchange: Exchange) -> Reading:
         step.first_token_at = exchange.first_byte_at
         try:
-            return read_body(step.call.flavour, plain_body(exchange))
+            # What came by the short cut is not packed.
+            return read_body(step.call.flavour, plain_body(exchange) if exchange.headers else exchange.body)
         except (UsageError, msgspec.MsgspecError):
             return Reading(error="unreadable_usage")
 
@@ -464,7 +466,7 @@ class Gateway:
         try:
             exchange = await send(
                 destination.origin,
-                destination.request(request.head, f"{method} {path}", method, lambda: path, request.body),
+                destination.request(request.head, method, path, request.body),
                 timeout=destination.provider.timeout,
                 stall_timeout=destination.provider.stall_timeout,
                 max_reply=self._settings.max_reply,

@@ -20,6 +20,11 @@ class Health:
         self._failures: dict[str, int] = {}
         self._until: dict[str, float] = {}
 
+    @property
+    def remembers(self) -> bool:
+        """Whether there is anything to hold against anybody."""
+        return bool(self._failures)
+
     def order(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         """Put targets that rest behind the others; none is left out, for a last resort is better than none."""
         if not self._until or len(targets) == 1:

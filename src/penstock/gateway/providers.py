@@ -4,7 +4,7 @@ import json
 import os
 import re
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from penstock.gateway.dialing import address_of
@@ -74,20 +74,23 @@ class Destination:
         deployment = quote(target.upstream, safe="")  # it may be what a client wrote
         return f"{self.base_path}/openai/deployments/{deployment}{endpoint.path}?api-version={quote(version, safe='')}"
 
-    def request(self, head: Head, key: str, method: str, path: Callable[[], str], body: bytes) -> bytes:
-        """Return the bytes of a request: head and body in one write.
-
-        The head is made once for all requests with the same one to the same target; `key` names the target.
-        """
-        forwarded = head.forwarded.get(key)
-        if forwarded is None:
-            if len(head.forwarded) >= MOST_FORWARDED:
-                head.forwarded.clear()
-            forwarded = head.forwarded[key] = self._forwarded(head, method, path())
+    def request(self, head: Head, method: str, path: str, body: bytes) -> bytes:
+        """Return the bytes of a request: head and body in one write."""
+        key = f"{method} {path}"
+        forwarded = head.forwarded.get(key) or self.forward(head, key, path, method)
         return b"%b%d\r\n\r\n%b" % (forwarded, len(body), body)
 
+    def forward(self, head: Head, key: str, path: str, method: str = "POST") -> bytes:
+        """Return the head as this provider gets it, up to the length of the body.
+
+        It is made once for all requests with the same one to the same target, and kept in it; `key` names the target.
+        """
+        if len(head.forwarded) >= MOST_FORWARDED:
+            head.forwarded.clear()
+        forwarded = head.forwarded[key] = self._forwarded(head, method, path)
+        return forwarded
+
     def _forwarded(self, head: Head, method: str, path: str) -> bytes:
-        """Return the head as this provider gets it, up to the length of the body."""
         own_key = bool(self.provider.api_key_env)  # named, if perhaps not set: the client's is not for this provider
         lines = [f"{method} {self._target_prefix}{path} HTTP/1.1\r\n".encode("latin-1"), self._fixed]
         left_out = NOT_FORWARDED | _named_by_connection(head)

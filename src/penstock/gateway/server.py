@@ -53,6 +53,8 @@ class Request:
 
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 CR = 13
+SMALL = 64 * 1024
+"""Bytes of a body that is let in however much of other clients is held."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -310,10 +312,10 @@ class Inbound(asyncio.Protocol):
         self._begun_at = 0.0
 
     def _hold(self, size: int) -> None:
-        """Count what is held; bodies that came in one piece are not counted, for they are small."""
+        """Count what is held. Bodies that came in one piece are not counted, and small ones are always let in."""
         self._held += size
         self._crowd.held += size
-        if self._crowd.held > self._limits.max_held:
+        if self._crowd.held > self._limits.max_held and self._held > SMALL:
             raise BadRequestError(503, "Too many large requests are under way; try again later.", "too_busy")
 
     def _let_go(self) -> None:

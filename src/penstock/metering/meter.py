@@ -1,15 +1,17 @@
 """Reading + price -> the event: one for each attempt."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from penstock.metering.attribution import Attribution
+from penstock.metering.attribution import NOBODY, Attribution
 from penstock.metering.event import Outcome, Purpose, UsageEvent, new_id
 from penstock.metering.reading import Reading
 from penstock.pricing.catalog import MEMO_SIZE, Catalog, PriceKey
+from penstock.pricing.cost import amount
 from penstock.pricing.usage import Usage
 
 MODES = {
@@ -17,6 +19,9 @@ MODES = {
     "scale": "standard", "flex": "flex", "priority": "priority", "fast": "priority", "batch": "batch",
 }  # fmt: skip
 """What a reply calls its `service_tier` -> the processing mode that it is billed as."""
+
+
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Served(Struct, frozen=True, gc=False):
@@ -51,13 +56,18 @@ class Attempt(Struct, frozen=True, gc=False):
     decision: str
 
 
-class Known(Struct, frozen=True):
+class Known(Struct):
     """What was worked out of a name that a reply gave."""
 
-    region: str
-    mode: str
     keys: tuple[PriceKey, ...]
     """Whose price to ask for: of the served model's, and, where that has none, of the declared one's."""
+    common: tuple[UsageEvent, ...]
+    """What all events with that key say: naming every field of each would cost more than all the rest."""
+    priced: UsageEvent | None = None
+    """The same with the row of the first key, which prices what is served between `since` and `until`."""
+    rates: dict[str, Decimal] = {}
+    since: datetime = NEVER
+    until: datetime = NEVER
 
 
 class Meter:
@@ -75,52 +85,67 @@ class Meter:
             if len(self._known) >= MEMO_SIZE:
                 self._known.clear()
             known = self._known[name] = self._work_out(served, reading)
-        usage, at = reading.usage, attempt.at
-        for key in known.keys:
-            cost = self._catalog.price(key, usage, at)
-            if cost.total is not None:
-                break
-        return UsageEvent(
-            id=attempt.request_id if attempt.number == 1 else new_id(),
-            at=at,
+        common, cost = known.priced, None
+        if common is not None and known.since <= attempt.at < known.until:
+            cost = amount(reading.usage, known.rates)
+        if common is None or cost is None:
+            common, cost = self._priced(known, reading.usage, attempt.at)
+        event = replace(
+            common,
+            id=attempt.request_id,
+            at=attempt.at,
             recorded_at=attempt.recorded_at,
             request_id=attempt.request_id,
-            attempt=attempt.number,
-            purpose=attempt.purpose,
-            provider=served.provider,
-            deployment=served.deployment,
-            model=key.model,
-            version=key.version,
             requested_model=attempt.requested_model,
-            deployment_type=served.deployment_type,
-            region=known.region,
-            mode=known.mode,
             endpoint=attempt.endpoint,
-            outcome=attempt.outcome,
             status=attempt.status,
-            error=attempt.error or reading.error,
             finish_reason=reading.finish_reason,
             stream=attempt.stream,
-            tool_calls=reading.tool_calls,
             duration_us=attempt.duration_us,
             first_token_us=attempt.first_token_us,
-            usage=usage,
+            usage=reading.usage,
             usage_source=reading.usage_source,
-            price_state=cost.state,
-            cost=cost.total,
-            price_book=cost.book,
-            price_row=cost.row,
-            price_hash=cost.row_hash,
-            provider_cost=reading.provider_cost,
-            key=who.key,
-            team=who.team,
-            app=who.app,
-            feature=who.feature,
-            user=who.user,
-            run=who.run,
-            tags=who.tags,
+            cost=cost,
             decision=attempt.decision,
         )
+        error = attempt.error or reading.error
+        if (
+            error
+            or attempt.number > 1
+            or attempt.outcome != "ok"
+            or reading.tool_calls
+            or reading.provider_cost is not None
+        ):
+            event = replace(
+                event,
+                id=attempt.request_id if attempt.number == 1 else new_id(),
+                attempt=attempt.number,
+                purpose=attempt.purpose,
+                outcome=attempt.outcome,
+                error=error,
+                tool_calls=reading.tool_calls,
+                provider_cost=reading.provider_cost,
+            )
+        if who is not NOBODY:
+            event = replace(
+                event, key=who.key, team=who.team, app=who.app, feature=who.feature, user=who.user, run=who.run,
+                tags=who.tags,
+            )  # fmt: skip
+        return event
+
+    def _priced(self, known: Known, usage: Usage, at: datetime) -> tuple[UsageEvent, Decimal | None]:
+        """Ask the catalog; remember its row where nothing but time decides."""
+        for key, common in zip(known.keys, known.common, strict=True):
+            cost = self._catalog.price(key, usage, at)
+            event = replace(
+                common, price_state=cost.state, price_book=cost.book, price_row=cost.row, price_hash=cost.row_hash
+            )
+            if cost.total is not None:
+                break
+        quote = self._catalog.quote(known.keys[0], at)
+        if quote is not None and cost.state == "priced" and cost.rates and key is known.keys[0]:
+            known.priced, known.rates, (_, known.since, known.until) = event, cost.rates, quote
+        return event, cost.total
 
     def _work_out(self, served: Served, reading: Reading) -> Known:
         region, mode = reading.region or served.region, MODES.get(reading.tier, reading.tier)
@@ -136,7 +161,15 @@ class Meter:
             )
             for model, version in found
         )  # fmt: skip
-        return Known(region, mode, keys)
+        events = tuple(
+            UsageEvent(
+                id="", at=NEVER, recorded_at=NEVER, request_id="", provider=served.provider,
+                deployment=served.deployment, model=key.model, version=key.version,
+                deployment_type=served.deployment_type, region=region, mode=mode, price_state="unpriced",
+            )
+            for key in keys
+        )  # fmt: skip
+        return Known(keys, events)
 
 
 def total(events: Sequence[UsageEvent]) -> Decimal | None:

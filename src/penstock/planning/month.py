@@ -5,10 +5,12 @@ from decimal import Decimal
 from itertools import accumulate, repeat
 from operator import mul
 
+from penstock.errors import PlanError
 from penstock.planning.answer import Answer, Correction
 from penstock.planning.models import reasons
 from penstock.planning.prices import Deployment, Prices, PriceUsed, call_cost, rate, used
 from penstock.planning.quantity import (
+    LARGEST,
     MONTH_DAYS,
     Amount,
     Balance,
@@ -229,6 +231,8 @@ def _retired(prices: Prices, model: str) -> str:
 
 def _ahead(inputs: Month, cost: Decimal) -> list[GrownMonth]:
     factors = list(accumulate(repeat(1 + inputs.growth, inputs.months - 1), mul, initial=Decimal(1)))
+    if max(factors) * max(Decimal(inputs.requests_per_day), cost) > LARGEST:
+        raise PlanError("growth", f"{percent(inputs.growth)} for {inputs.months} months is too large to mean anything")
     return [
         GrownMonth(
             month=step + 1, requests_per_day=ratio(inputs.requests_per_day * factor, 1), cost=cents(cost * factor)

@@ -121,8 +121,8 @@ class Catalog:
 
         Where no row is in force yet, the first one stands in if its book allows that: its `valid_from` is after `at`.
         """
-        quote = self._quotes.get(key)
-        if quote is not None and quote[1] <= at < quote[2]:
+        quote = self.quote(key, at)
+        if quote is not None:
             return quote[0]
         plan = self._plans.get(key)
         if plan is None:
@@ -149,6 +149,11 @@ class Catalog:
         if len(self._quotes) >= MEMO_SIZE:
             self._quotes.clear()
         self._quotes[key] = row, before, after
+
+    def quote(self, key: PriceKey, at: datetime) -> tuple[PriceRow, datetime, datetime] | None:
+        """Return the row in force, and the span around `at` in which it is the answer whatever else is asked."""
+        quote = self._quotes.get(key)
+        return quote if quote is not None and quote[1] <= at < quote[2] else None
 
     def rows(self, key: PriceKey, at: datetime, input_tokens: int = 0) -> list[PriceRow]:
         """Return the row in force, then the ones that it hides: less specific, or in a lower layer."""

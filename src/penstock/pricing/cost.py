@@ -1,6 +1,6 @@
 """Usage x price row -> cost: exact, and able to explain itself."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Literal
 
@@ -62,15 +62,24 @@ def cost_of(usage: Usage, row: PriceRow) -> Cost:
     if row.flat_rate or row.free:
         state: PriceState = "flat_rate" if row.flat_rate else "free"
         return Cost(state=state, total=ZERO, book=row.book, row=row.id, row_hash=row.hash)
-    rates, total = row.rates, ZERO
-    for unit, quantity in zip(*usage.buckets(), strict=True):
-        if not quantity:
-            continue
-        rate = rates.get(unit)
-        if rate is None:
-            return Cost(
-                state="unpriced", total=None, book=row.book, row=row.id, row_hash=row.hash,
-                reason=f"{row.id} has no rate for {unit}" + ("" if rates else f" ({row.source})"),
-            )  # fmt: skip
-        total += quantity * rate
-    return Cost(state="priced", total=total, book=row.book, row=row.id, row_hash=row.hash, usage=usage, rates=rates)
+    total = amount(usage, row.rates)
+    if total is None:
+        lacking = next(unit for unit in usage.units() if unit not in row.rates)
+        return Cost(
+            state="unpriced", total=None, book=row.book, row=row.id, row_hash=row.hash,
+            reason=f"{row.id} has no rate for {lacking}" + ("" if row.rates else f" ({row.source})"),
+        )  # fmt: skip
+    return Cost(state="priced", total=total, book=row.book, row=row.id, row_hash=row.hash, usage=usage, rates=row.rates)
+
+
+def amount(usage: Usage, rates: Mapping[str, Decimal]) -> Decimal | None:
+    """Multiply and add up, exactly; None where a unit that was used has no rate: a part is not a total."""
+    total = ZERO
+    units, counts = usage.buckets()
+    for unit, quantity in zip(units, counts, strict=True):
+        if quantity:
+            rate = rates.get(unit)
+            if rate is None:
+                return None
+            total += quantity * rate
+    return total

@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from penstock.errors import UsageError
 from penstock.metering.readers.openai_usage import WireUsage, disjoint, stated_cost
 from penstock.metering.readers.sse import event_at, events, keys
-from penstock.metering.readers.wire import NULL, decode, error_code, glance
+from penstock.metering.readers.wire import ABSENT, NULL, decode, error_code, glance
 from penstock.metering.reading import Reading
 from penstock.pricing.usage import Usage
 
@@ -103,7 +103,7 @@ class Said(Struct):
 
     refusal: str | None = None
     tool_calls: list[Raw] | None = None
-    function_call: Raw = Raw()
+    function_call: Raw = ABSENT
 
 
 class Answer(Struct):
@@ -117,7 +117,7 @@ class Body(Reported):
     """A whole answer."""
 
     choices: list[Answer] | None = None
-    error: Raw = Raw()
+    error: Raw = ABSENT
     object: str | None = None
     type: str | None = None
 
@@ -139,7 +139,10 @@ def read_chat(data: bytes) -> Reading:
         reason = reason or choice.finish_reason or ""
         if message := choice.message:
             refused = refused or bool(message.refusal)
-            calls += len(message.tool_calls or ()) + (bytes(message.function_call) not in {b"", NULL})
+            if message.tool_calls:
+                calls += len(message.tool_calls)
+            if message.function_call is not ABSENT:
+                calls += bytes(message.function_call) not in {b"", NULL}
     usage = body.usage
     return Reading(
         usage=disjoint(usage) if usage else Usage(),

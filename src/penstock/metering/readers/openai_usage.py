@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from penstock.errors import UsageError
-from penstock.metering.readers.wire import glance
+from penstock.metering.readers.wire import ABSENT, glance
 from penstock.pricing.usage import Usage, part_of
 
 
@@ -64,7 +64,7 @@ class WireUsage(Struct):
     prompt_cache_hit_tokens: int | None = None
     """DeepSeek: read from its cache; with `prompt_cache_miss_tokens` it makes up `prompt_tokens`."""
     prompt_cache_miss_tokens: int | None = None
-    cost: Raw = Raw()
+    cost: Raw = ABSENT
     """OpenRouter: dollars charged, a number. Others put an object here."""
 
 
@@ -74,7 +74,7 @@ NOTHING_IN, NOTHING_OUT = InputDetails(), OutputDetails()
 
 def stated_cost(wire: WireUsage) -> Decimal | None:
     """Return the dollars that the reply itself names."""
-    return glance(COST, bytes(wire.cost)) if bytes(wire.cost) else None
+    return None if wire.cost is ABSENT else glance(COST, bytes(wire.cost))
 
 
 def disjoint(wire: WireUsage) -> Usage:

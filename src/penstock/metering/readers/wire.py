@@ -20,6 +20,8 @@ class ErrorBody(Struct):
 
 ERROR_BODY = msgspec.json.Decoder(ErrorBody)
 NULL = b"null"
+ABSENT = Raw()
+"""What stands in the place of a member that is not there."""
 
 
 def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
@@ -45,6 +47,8 @@ def glance(decoder: msgspec.json.Decoder[T], data: bytes) -> T | None:
 
 def error_code(raw: Raw) -> str:
     """Name the error under `raw`: its code if that is a word, else its type, else its number."""
+    if raw is ABSENT:
+        return ""
     data = bytes(raw)
     if not data or data == NULL:
         return ""
