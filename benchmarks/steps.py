@@ -25,7 +25,7 @@ from benchmarks.results import grid, number
 from benchmarks.wire.ends import http_request
 from penstock.gateway.heads import SeenHeads, read_head
 from penstock.gateway.providers import Destination
-from penstock.gateway.shortcuts import whole_reply
+from penstock.gateway.shortcuts import see_reply
 from penstock.ledger.log import LogWriter
 from penstock.metering.attribution import attribute
 from penstock.metering.event import UsageEvent, new_id
@@ -92,8 +92,9 @@ def steps() -> Iterator[tuple[list[Step], list[Step]]]:
     head = read_head(first)
     seen = SeenHeads()
     seen.add(first, head)
-    known = seen.find(sent)
+    known, seen_reply = seen.find(sent), see_reply(answer)
     assert known is not None
+    assert seen_reply is not None
     loop = asyncio.new_event_loop()
     destination = Destination(Provider(name="bench", base_url="http://127.0.0.1:1/v1"), loop, {})
     framed = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in reply.asked)
@@ -121,7 +122,8 @@ def steps() -> Iterator[tuple[list[Step], list[Step]]]:
                         "build the provider's request",
                         lambda: destination.request(head, "POST", "/v1/chat/completions", body),
                     ),
-                    Step("read the provider's reply: HTTP", lambda: whole_reply(answer)),
+                    Step("read the provider's reply: HTTP", lambda: see_reply(answer)),
+                    Step("read it again: the head is known", lambda: seen_reply.whole(answer)),
                     Step("read the provider's reply: usage", lambda: read_body("openai.chat", reply.plain)),
                     Step("price the usage", lambda: catalog.price(key, reading.usage, now)),
                     Step("meter: price, make the event", lambda: meter.event(served, attempt, reading, who)),

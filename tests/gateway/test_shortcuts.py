@@ -5,12 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.gateway.shortcuts import whole_reply
+from penstock.gateway.shortcuts import SeenReply, WholeReply, see_reply
 
 REPLY = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Id: 7\r\n"
     b"Content-Length: 2\r\nConnection: keep-alive\r\n\r\n{}"
 )
+
+
+def whole_reply(data: bytes) -> WholeReply | None:
+    seen = see_reply(data)
+    return seen.whole(data) if seen else None
 
 
 class Parsed:
@@ -81,3 +86,25 @@ def test_whatever_is_taken_the_parser_would_have_taken_for_the_same(lines, body,
         assert parsed.complete
         assert parsed.body == reply[2]
         assert parsed.parser.get_status_code() == reply[0]
+
+
+HEADS = st.lists(LINES, min_size=2, max_size=4)
+
+
+@settings(max_examples=300, deadline=None)
+@given(HEADS, st.sampled_from([b"abc", b"abcd", b""]))
+def test_a_head_that_was_seen_never_changes_what_a_reply_means(heads, body):
+    seen: SeenReply | None = None
+    for lines in heads:
+        data = b"HTTP/1.1 200 OK\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n" + body
+        if seen is not None and (again := seen.whole(data)) is not None:
+            assert again == whole_reply(data)
+        seen = see_reply(data) or seen
+
+
+def test_the_same_head_with_another_length_is_known_again():
+    seen = see_reply(REPLY)
+    other = REPLY.replace(b"Length: 2", b"Length: 11")[:-2] + b"hello again"
+    assert seen.whole(other) == (200, b"Content-Type: application/json\r\nX-Id: 7\r\n", b"hello again")
+    for not_it in (other[:-1], other + b"x", other.replace(b"X-Id: 7", b"X-Id: 8"), other.replace(b": 11", b": 1x")):
+        assert seen.whole(not_it) is None

@@ -51,13 +51,40 @@ class _Judge:
 judge = _Judge()
 
 
-def whole_reply(data: bytes) -> WholeReply | None:
-    """Read `data` if it is exactly one reply of stated length on a connection that stays open, and not packed."""
+class SeenReply:
+    """The head of a reply that was found to be in order, and the bytes before and behind the length of its body.
+
+    Servers send the same head again and again, but for the length, at least within a second. A head that is the same
+    to the byte means the same.
+    """
+
+    __slots__ = ("before", "behind", "lines", "status")
+
+    def __init__(self, before: bytes, behind: bytes, status: int, lines: bytes) -> None:
+        self.before, self.behind = before, behind
+        self.status, self.lines = status, lines
+
+    def whole(self, data: bytes) -> WholeReply | None:
+        """Return the reply, if `data` is exactly one with this head."""
+        before, behind = self.before, self.behind
+        stop = data.find(b"\r", len(before), len(before) + 12)
+        length = data[len(before) : stop]
+        if not data.startswith(before) or not length.isdigit() or not data.startswith(behind, stop):
+            return None
+        start = stop + len(behind)
+        return (self.status, self.lines, data[start:]) if int(length) == len(data) - start else None
+
+
+NO_REPLY = SeenReply(b"\0", b"", 0, b"")
+
+
+def see_reply(data: bytes) -> SeenReply | None:
+    """Look at `data`: if it is exactly one reply of stated length on a connection that stays open, and not packed."""
     end = data.find(b"\r\n\r\n")
     lower = data[: end + 2].lower()
     start = lower.find(LENGTH)
     stop = lower.find(b"\r\n", start + 2)
-    length = lower[start + 17 : stop].strip()
+    length = lower[start + 17 : stop].lstrip(b" \t")
     if end < 0 or start < 0 or not length.isdigit() or len(length) > 11 or end + 4 + int(length) != len(data):
         return None
     if UNUSUAL.search(lower):
@@ -69,4 +96,4 @@ def whole_reply(data: bytes) -> WholeReply | None:
     lines = data[begin:start] + data[stop : end + 2]
     if CONNECTION in lower:
         lines = CONNECTION_LINE.sub(b"", lines)
-    return status, lines[2:], data[end + 4 :]
+    return SeenReply(data[: stop - len(length)], data[stop : end + 4], status, lines[2:])

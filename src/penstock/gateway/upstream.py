@@ -14,7 +14,7 @@ import httptools
 from penstock.gateway.dialing import Address, DialError
 from penstock.gateway.driving import Waiter
 from penstock.gateway.outbox import Outbox
-from penstock.gateway.shortcuts import WholeReply, whole_reply
+from penstock.gateway.shortcuts import NO_REPLY, WholeReply, see_reply
 
 HIGH_WATER = 256 * 1024
 """Bytes of a reply that may wait for a slow client before its provider is made to wait."""
@@ -160,8 +160,8 @@ class Connection(asyncio.Protocol):
     """One connection to a provider; carries one exchange at a time."""
 
     __slots__ = (
-        "_complete", "_framing", "_fresh", "_headers", "_keep", "_loop", "_origin", "_parser", "_parts", "_whole_at",
-        "closed", "exchange", "idle_since", "on_body", "transport",
+        "_complete", "_framing", "_fresh", "_headers", "_keep", "_loop", "_origin", "_parser", "_parts", "_seen",
+        "_whole_at", "closed", "exchange", "idle_since", "on_body", "transport",
     )  # fmt: skip
 
     def __init__(self, origin: "Origin", loop: asyncio.AbstractEventLoop) -> None:
@@ -175,6 +175,8 @@ class Connection(asyncio.Protocol):
         self._complete = False
         self._headers: list[tuple[bytes, bytes]] = []
         self._keep = False
+        self._seen = NO_REPLY
+        """The head of the last reply that came whole."""
         self._whole_at = 0
         self._fresh = True
         self._framing = 0
@@ -230,7 +232,10 @@ class Connection(asyncio.Protocol):
             if data[0] != BEGINNING:
                 self._spoilt("it does not begin with a status line")
                 return
-            reply = whole_reply(data)
+            reply = self._seen.whole(data)
+            if reply is None and (seen := see_reply(data)) is not None:
+                self._seen = seen
+                reply = seen.whole(data)
             if reply is not None and len(reply[2]) <= exchange.max_reply:
                 self.exchange = None
                 now = self._loop.time()
