@@ -119,6 +119,8 @@ class Supervisor:
         self._say = say
         self._stop = asyncio.Event()
         self._again = asyncio.Event()
+        self._news = asyncio.Event()
+        """A signal has come: until then there is nothing to do once all children are ready."""
         self._keepers: list[Keeper] = []
         self._grace = 0.0
         self._leaving: set[asyncio.Task[None]] = set()
@@ -134,8 +136,8 @@ class Supervisor:
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._again.set)
+            loop.add_signal_handler(number, self._told, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._told, self._again)
         self._keepers = [Keeper(child, self._say) for child in first.children]
         self._grace = first.drain_seconds + EXTRA_SECONDS
         first.settled(True)
@@ -147,12 +149,17 @@ class Supervisor:
             if self._again.is_set() and announced:
                 self._again.clear()
                 await self._change(following)
-            await self._pause()
+            await (self._news.wait() if announced else self._pause())
+            self._news.clear()
         well = not any(keeper.hopeless for keeper in self._keepers)
         # Those that serve first, of earlier settings too: they need the others for ending their calls.
         await asyncio.gather(*self._leaving, _end(self._keepers, self._grace, serving=True))
         await _end(self._keepers, self._grace, serving=False)
         return well
+
+    def _told(self, what: asyncio.Event) -> None:
+        what.set()
+        self._news.set()
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):
