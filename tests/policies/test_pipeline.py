@@ -28,6 +28,7 @@ def call(*models: str) -> Call:
     return Call(
         request_id="r", at=NOW, flavour="openai.chat", head=RequestHead(model=models[0]), body=b"{}",
         attribution=NOBODY, targets=tuple(target(model) for model in models), retries=0, requested_model=models[0],
+        decisions=[],
     )  # fmt: skip
 
 

@@ -62,7 +62,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Bytes of a reply that is not a stream."""
 
 
-class LiveCall(Call, kw_only=True, eq=False):
+class LiveCall(Call, eq=False):
     """A call with its client at the other end."""
 
     inbound: Inbound
@@ -174,18 +174,19 @@ class Gateway:
                 self._found[model, endpoint.name] = found
         targets, retries = found
         return LiveCall(
-            request_id=request_id,
-            at=datetime.now(UTC),
-            flavour=endpoint.flavour,
-            head=head,
-            body=request.body,
-            attribution=_who(request, head),
-            targets=targets,
-            retries=retries,
-            requested_model=model,
-            inbound=inbound,
-            request=request,
-            endpoint=endpoint,
+            request_id,
+            datetime.now(UTC),
+            endpoint.flavour,
+            head,
+            request.body,
+            _who(request, head),
+            targets,
+            retries,
+            model,
+            [],
+            inbound,
+            request,
+            endpoint,
         )
 
     def _route(self, model: str, endpoint: Endpoint) -> tuple[tuple[Target, ...], int]:

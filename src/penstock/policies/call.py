@@ -25,7 +25,7 @@ class Call(Struct, eq=False):
     """Deployments that may answer, the preferred one first."""
     retries: int
     requested_model: str
-    decisions: list[str] = []
+    decisions: list[str]
     """What was decided and why, a few words each."""
 
 

@@ -75,11 +75,9 @@ def cost_of(usage: Usage, row: PriceRow) -> Cost:
 def amount(usage: Usage, rates: Mapping[str, Decimal]) -> Decimal | None:
     """Multiply and add up, exactly; None where a unit that was used has no rate: a part is not a total."""
     total = ZERO
-    units, counts = usage.buckets()
-    for unit, quantity in zip(units, counts, strict=True):
-        if quantity:
-            rate = rates.get(unit)
-            if rate is None:
-                return None
-            total += quantity * rate
+    try:
+        for unit, quantity in usage.used():
+            total += quantity * rates[unit]
+    except KeyError:
+        return None
     return total

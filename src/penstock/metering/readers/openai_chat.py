@@ -131,7 +131,10 @@ BODY = msgspec.json.Decoder(Body)
 
 def read_chat(data: bytes) -> Reading:
     """Read a whole answer of chat or completions."""
-    body = decode(BODY, data)
+    try:
+        body: Body | None = BODY.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        body = decode(BODY, data)  # says what is wrong, or mends it
     if body is None:
         return Reading(error="not_json")
     reason, refused, calls = "", False, 0
