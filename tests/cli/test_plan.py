@@ -347,7 +347,10 @@ def test_a_chain_of_agents_stands_in_a_plan_file_as_tables(capsys, tmp_path):
         (["agents", "--agents", "name=a,model=gpt-4o,failure_share=1"], "--agents: every call of a fails"),
         (["month", "--model", "gpt-4o", *CHATBOT, "--months", "601"], "--months: 601 is more than 600"),
         (["month", "--model", "gpt-4o", *CHATBOT, "--growth", "1e16"], "--growth: 1E+16 is too large"),
-        (["month", "--model", "gpt-4o", *CHATBOT, "--growth", "1e15"], "the numbers are too large to be worked out"),
+        (
+            ["month", "--model", "gpt-4o", *CHATBOT, "--growth", "1e15"],
+            "--growth: 100,000,000,000,000,000 % for 12 months is too large to mean anything",
+        ),
         (["gpu", "--vm", "NC24"], "--vm: no size 'NC24'; did you mean"),
         (["tokens", "--file", "nowhere.txt"], "nowhere.txt: cannot be read"),
         (["tokens", "--image", "large"], "--image: 'large' is not a size such as 1024x1024"),
