@@ -4,6 +4,7 @@ import re
 
 import httptools
 
+from penstock.gateway.shortcuts import body_between
 from penstock.metering.attribution import Attribution
 
 REQUEST_LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) ([!\"$-~]+) (HTTP/1\.[01])\r\n")
@@ -193,14 +194,8 @@ class Seen:
 
     def whole(self, data: bytes, limit: int) -> bytes | None:
         """Return the body, if `data` is exactly one request with this head and a body within the limit."""
-        before, behind = self.before, self.behind
-        stop = data.find(b"\r", len(before), len(before) + 11)
-        digits = data[len(before) : stop]
-        if not data.startswith(before) or not digits.isdigit() or not data.startswith(behind, stop):
-            return None
-        start = stop + len(behind)
-        length = len(data) - start
-        return data[start:] if int(digits) == length <= limit else None
+        body = body_between(data, self.before, self.behind)
+        return body if body is not None and len(body) <= limit else None
 
 
 NEVER_SEEN = Seen(Head(), b"\0", b"")

@@ -51,6 +51,16 @@ class _Judge:
 judge = _Judge()
 
 
+def body_between(data: bytes, before: bytes, behind: bytes) -> bytes | None:
+    """Return the body, if `data` is exactly one message with the head `before`, its length, `behind`."""
+    stop = data.find(b"\r", len(before), len(before) + 12)
+    length = data[len(before) : stop]
+    if not data.startswith(before) or not length.isdigit() or not data.startswith(behind, stop):
+        return None
+    start = stop + len(behind)
+    return data[start:] if int(length) == len(data) - start else None
+
+
 class SeenReply:
     """The head of a reply that was found to be in order, and the bytes before and behind the length of its body.
 
@@ -66,13 +76,8 @@ class SeenReply:
 
     def whole(self, data: bytes) -> WholeReply | None:
         """Return the reply, if `data` is exactly one with this head."""
-        before, behind = self.before, self.behind
-        stop = data.find(b"\r", len(before), len(before) + 12)
-        length = data[len(before) : stop]
-        if not data.startswith(before) or not length.isdigit() or not data.startswith(behind, stop):
-            return None
-        start = stop + len(behind)
-        return (self.status, self.lines, data[start:]) if int(length) == len(data) - start else None
+        body = body_between(data, self.before, self.behind)
+        return None if body is None else (self.status, self.lines, body)
 
 
 NO_REPLY = SeenReply(b"\0", b"", 0, b"")
