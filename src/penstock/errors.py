@@ -69,10 +69,16 @@ class LedgerError(PenstockError):
 
 
 class RefusedError(PenstockError):
-    """A call that is not let through. `status` is the HTTP status that the client gets."""
+    """A call that is not let through. `status` is the HTTP status that the client gets.
+
+    `retry_after` is in how many seconds trying again can help; None: it cannot. `headers` are more lines of the head.
+    """
 
     code = "refused"
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, *, retry_after: float | None = None, headers: str = ""
+    ) -> None:
         self.status, self.reason = status, code
+        self.retry_after, self.headers = retry_after, headers
         super().__init__(message)

@@ -45,6 +45,10 @@ def test_openais_safety_identifier_stands_for_the_user_where_none_is_named() -> 
     assert attribute({}, head(safety_identifier="s", user="u")).user == "u"
 
 
+def test_no_client_writes_what_a_proof_rests_on() -> None:
+    assert attribute({}, head(metadata={"penstock.arm": "control", "env": "dev"})).tags == {"env": "dev"}
+
+
 def test_metadata_that_is_no_flat_object_is_passed_over() -> None:
     assert attribute({}, head(metadata=[1, 2, 3])) is NOBODY
     assert attribute({}, head(metadata={"a": {"b": 1}, "c": [1], "d": None, "e": True})) is NOBODY

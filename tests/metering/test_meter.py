@@ -30,7 +30,9 @@ USAGE = Usage(input=1000, output=100)
 
 
 def attempt(at: datetime = JULY, number: int = 1) -> Attempt:
-    return Attempt("r" * 32, number, "call", at, at, "chat", "asked", "ok", 200, "", False, 5, 4, "dep#1")
+    return Attempt(
+        "r" * 32, number, "call", at, "chat", "asked", False, "dep#1", recorded_at=at, duration_us=5, first_token_us=4
+    )
 
 
 def event(reading: Reading, at: datetime = JULY, served: Served = SERVED, who: Attribution | None = None):

@@ -10,6 +10,8 @@ from penstock.metering.request import RequestHead
 LONGEST = 256
 """Characters of a value that are kept."""
 MOST_TAGS = 16
+OWN = "penstock."
+"""Tags that levers write: what is proven rests on them, so no client may."""
 NAMES = ("team", "app", "feature", "user", "run")
 AS_BYTES = tuple((name, f"x-penstock-{name}".encode()) for name in NAMES)
 AS_TEXT = tuple((name, f"x-penstock-{name}") for name in NAMES)
@@ -88,6 +90,6 @@ def _from_metadata(head: RequestHead, found: dict[str, str]) -> dict[str, str]:
         place = "user" if name == "user_id" else name
         if place in NAMES:
             found.setdefault(place, clean(str(value)))
-        elif len(tags) < MOST_TAGS:
+        elif len(tags) < MOST_TAGS and not name.startswith(OWN):
             tags[clean(name)] = clean(str(value))
     return tags

@@ -18,7 +18,8 @@ Purpose = Literal["call", "retry", "fallback", "cascade", "classifier", "judge",
 """Why an attempt was made. The cost of a request is the sum of all of them."""
 
 Outcome = Literal["ok", "error", "aborted", "refused"]
-"""`ok`: answered; `error`: the provider failed or said no; `aborted`: the client left; `refused`: by a policy."""
+"""`ok`: answered; `error`: the provider failed or said no; `aborted`: the client left, or its budget ended the stream;
+`refused`: by a policy."""
 
 
 class UsageEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from penstock.metering.attribution import NOBODY, Attribution
 from penstock.metering.event import Outcome, Purpose, UsageEvent, new_id
 from penstock.metering.reading import Reading
-from penstock.pricing.catalog import MEMO_SIZE, Catalog, PriceKey
+from penstock.pricing.catalog import Catalog, PriceKey
 from penstock.pricing.cost import amount
 from penstock.pricing.usage import Usage
 
@@ -22,9 +22,11 @@ MODES = {
 
 
 NEVER = datetime.min.replace(tzinfo=UTC)
+MOST_KNOWN = 4096
+"""Kinds of attempts remembered: clients and replies name models, so memory must not grow with them."""
 
 
-class Served(Struct, frozen=True, gc=False):
+class Served(Struct, frozen=True, gc=False, cache_hash=True):
     """Who served an attempt, as far as the settings know it."""
 
     provider: str
@@ -37,32 +39,34 @@ class Served(Struct, frozen=True, gc=False):
     region: str
 
 
-class Attempt(Struct, frozen=True, gc=False):
-    """What happened, apart from what was used: see the fields of the event."""
+class Attempt(Struct, eq=False, gc=False):
+    """What happens, apart from what is used: see the fields of the event. What comes last is filled in as it comes."""
 
     request_id: str
     number: int
     purpose: Purpose
     at: datetime
-    recorded_at: datetime
     endpoint: str
     requested_model: str
-    outcome: Outcome
-    status: int
-    error: str
     stream: bool
-    duration_us: int
-    first_token_us: int
     decision: str
+    started: float = 0.0
+    """The same instant as `at`, in seconds of a clock that nobody sets."""
+    recorded_at: datetime = NEVER
+    outcome: Outcome = "ok"
+    status: int = 200
+    error: str = ""
+    duration_us: int = 0
+    first_token_us: int = 0
 
 
 class Known(Struct):
-    """What was worked out of a name that a reply gave."""
+    """What attempts have in common that differ only in when they were, what they used, and what that cost."""
 
     keys: tuple[PriceKey, ...]
     """Whose price to ask for: of the served model's, and, where that has none, of the declared one's."""
     common: tuple[UsageEvent, ...]
-    """What all events with that key say: naming every field of each would cost more than all the rest."""
+    """What all their events say: naming every field of each would cost more than all the rest."""
     priced: UsageEvent | None = None
     """The same with the row of the first key, which prices what is served between `since` and `until`."""
     rates: dict[str, Decimal] = {}
@@ -75,39 +79,29 @@ class Meter:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._known: dict[tuple[Served, str, str, str], Known] = {}
+        self._known: dict[object, Known] = {}
 
     def event(self, served: Served, attempt: Attempt, reading: Reading, who: Attribution) -> UsageEvent:
         """Price what was served, and make the event. An unknown price is `unpriced`, never 0."""
-        name = (served, reading.model, reading.tier, reading.region)
-        known = self._known.get(name)
+        same = (
+            served, reading.model, reading.tier, reading.region, reading.finish_reason, reading.usage_source,
+            attempt.endpoint, attempt.requested_model, attempt.decision, attempt.stream, attempt.status,
+        )  # fmt: skip
+        known = self._known.get(same)
         if known is None:
-            if len(self._known) >= MEMO_SIZE:
+            if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
-            known = self._known[name] = self._work_out(served, reading)
+            known = self._known[same] = self._work_out(served, attempt, reading)
         common, cost = known.priced, None
         if common is not None and known.since <= attempt.at < known.until:
             cost = amount(reading.usage, known.rates)
         if common is None or cost is None:
             common, cost = self._priced(known, reading.usage, attempt.at)
         event = replace(
-            common,
-            id=attempt.request_id,
-            at=attempt.at,
-            recorded_at=attempt.recorded_at,
-            request_id=attempt.request_id,
-            requested_model=attempt.requested_model,
-            endpoint=attempt.endpoint,
-            status=attempt.status,
-            finish_reason=reading.finish_reason,
-            stream=attempt.stream,
-            duration_us=attempt.duration_us,
-            first_token_us=attempt.first_token_us,
-            usage=reading.usage,
-            usage_source=reading.usage_source,
-            cost=cost,
-            decision=attempt.decision,
-        )
+            common, id=attempt.request_id, request_id=attempt.request_id, at=attempt.at,
+            recorded_at=attempt.recorded_at, duration_us=attempt.duration_us, first_token_us=attempt.first_token_us,
+            usage=reading.usage, cost=cost,
+        )  # fmt: skip
         error = attempt.error or reading.error
         if (
             error
@@ -147,7 +141,7 @@ class Meter:
             known.priced, known.rates, (_, known.since, known.until) = event, cost.rates, quote
         return event, cost.total
 
-    def _work_out(self, served: Served, reading: Reading) -> Known:
+    def _work_out(self, served: Served, attempt: Attempt, reading: Reading) -> Known:
         region, mode = reading.region or served.region, MODES.get(reading.tier, reading.tier)
         names = [reading.model or served.model]
         if served.declared and reading.model:
@@ -166,6 +160,9 @@ class Meter:
                 id="", at=NEVER, recorded_at=NEVER, request_id="", provider=served.provider,
                 deployment=served.deployment, model=key.model, version=key.version,
                 deployment_type=served.deployment_type, region=region, mode=mode, price_state="unpriced",
+                requested_model=attempt.requested_model, endpoint=attempt.endpoint, status=attempt.status,
+                finish_reason=reading.finish_reason, stream=attempt.stream, usage_source=reading.usage_source,
+                decision=attempt.decision,
             )
             for key in keys
         )  # fmt: skip

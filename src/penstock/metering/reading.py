@@ -18,6 +18,8 @@ class Reading(Struct, frozen=True, kw_only=True, gc=False):
     usage: Usage = Usage()
     usage_source: UsageSource = "none"
     """`provider` when the reply reported its usage; `none` when it did not."""
+    partial: bool = False
+    """The stream ended before its last report: what it wrote is in `usage` only as far as the one before says."""
     model: str = ""
     """The model that served, as the reply names it."""
     tier: str = ""

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -79,6 +80,9 @@ class PriceRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     hash: str = ""
 
 
+ROW_FIELDS = PriceRow.__struct_fields__
+
+
 def row_id(row: PriceRow) -> str:
     """Name a row by its key: `azure/gpt-4o@2024-08-06/data_zone:eu/standard@2025-04-01`."""
     version = f"@{row.version}" if row.version else ""
@@ -137,7 +141,25 @@ class Book(Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise PriceBookError(name, "its bytes", f"they are no price book: {error}") from error
         if rows_hash(book.rows) != book.sha256:
             raise PriceBookError(book.id, "sha256", "the rows are not those that the book was pinned to")
+        _share(book.rows)
         return book
+
+
+def _share(rows: Iterable[PriceRow]) -> None:
+    """Let rows hold equal texts, instants and amounts once: every worker keeps every row, and most repeat others."""
+    known: dict[tuple[type, Any], Any] = {}
+
+    def one(value: Any) -> Any:
+        # 1 and 1.0 are equal Decimals of other exponents; their texts tell them apart.
+        return known.setdefault((type(value), str(value) if isinstance(value, Decimal) else value), value)
+
+    for row in rows:
+        for name in ROW_FIELDS:
+            value = getattr(row, name)
+            if isinstance(value, str | datetime):
+                msgspec.structs.force_setattr(row, name, one(value))
+        for unit, rate in list(row.rates.items()):
+            row.rates[unit] = one(rate)
 
 
 def rows_hash(rows: Iterable[PriceRow]) -> str:

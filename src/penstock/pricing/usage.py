@@ -64,25 +64,18 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
         """All tokens received, hidden reasoning included."""
         return self.output + self.output_audio + self.output_image
 
-    def used(self) -> list[tuple[str, int]]:
-        """Return the priced buckets that are not zero, in order: unit and count."""
-        if _other(self) != NO_OTHER:
-            return [(unit, n) for unit, n in zip(PRICED, _every(self), strict=True) if n]
-        # Nearly every call used text alone. Named one by one: this stands on the path of every request.
-        found = []
-        if self.input:
-            found.append(("input", self.input))
-        if self.cache_read:
-            found.append(("cache_read", self.cache_read))
-        if self.cache_write:
-            found.append(("cache_write", self.cache_write))
-        if self.output:
-            found.append(("output", self.output))
-        return found
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing was used but `input`, `cache_read`, `cache_write` and `output`, as by nearly every call."""
+        return not (
+            self.cache_write_1h or self.input_audio or self.cache_read_audio or self.output_audio or self.input_image
+            or self.cache_read_image or self.output_image or self.input_video or self.web_searches
+            or self.file_searches or self.characters or self.pages or self.seconds
+        )  # fmt: skip
 
     def units(self) -> dict[str, int]:
-        """Return the priced buckets that are not zero, by unit name."""
-        return dict(self.used())
+        """Return the priced buckets that are not zero, in order, by unit name."""
+        return {unit: n for unit, n in zip(PRICED, _every(self), strict=True) if n}
 
     def __add__(self, other: "Usage") -> "Usage":
         """Add bucket by bucket."""
@@ -93,10 +86,7 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 PRICED = tuple(unit for unit in Usage.__struct_fields__ if unit not in MEMO)
 """Every unit that a price row may have a rate for."""
 
-TEXT = ("input", "cache_read", "cache_write", "output")
-OTHER = tuple(unit for unit in PRICED if unit not in TEXT)
-NO_OTHER = (0,) * len(OTHER)
-_every, _other = attrgetter(*PRICED), attrgetter(*OTHER)
+_every = attrgetter(*PRICED)
 
 
 def part_of(whole: int, part: int, what: str) -> int:

@@ -128,6 +128,7 @@ class MessagesScan:
     def __init__(self) -> None:
         self._message = Message()
         self._usage: WireUsage | None = None
+        self._partial = False
         self._calls = 0
         self._problem = ""
 
@@ -152,7 +153,8 @@ class MessagesScan:
         """Say what all events so far report."""
         if self._problem:
             raise UsageError(self._problem)
-        return _reading(self._message, self._usage, self._calls)
+        reading = _reading(self._message, self._usage, self._calls)
+        return msgspec.structs.replace(reading, partial=True) if self._partial else reading
 
     def text(self, raw: bytes) -> str:
         """Return what the model wrote: text, thinking as far as it is shown, names and arguments of tools."""
@@ -171,9 +173,11 @@ class MessagesScan:
         if event.message and event.type == "message_start":
             error = self._message.error
             self._message, self._usage = event.message, event.message.usage
+            self._partial = self._usage is not None  # its one token of output is the first of many
             self._message.error = self._message.error if bytes(self._message.error) else error
         elif event.type == "message_delta":
             self._usage = _later(self._usage or WireUsage(), event.usage or WireUsage())
+            self._partial = self._partial and (event.usage is None or event.usage.output_tokens is None)
             if event.delta and event.delta.stop_reason:
                 self._message.stop_reason = event.delta.stop_reason
 

@@ -155,9 +155,13 @@ def read_chat(data: bytes) -> Reading:
         finish_reason="refusal" if refused and reason in {"", "stop"} else reason,
         tool_calls=calls,
         response_id=body.id or "",
-        error=error_code(body.error) or (body.type or "error" if body.object == "error" else ""),
-        provider_cost=stated_cost(usage) if usage else None,
+        error="" if body.error is ABSENT and body.object != "error" else _error(body),
+        provider_cost=stated_cost(usage) if usage and usage.cost is not ABSENT else None,
     )
+
+
+def _error(body: Body) -> str:
+    return error_code(body.error) or (body.type or "error" if body.object == "error" else "")
 
 
 class ChatScan:

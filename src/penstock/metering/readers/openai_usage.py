@@ -84,7 +84,11 @@ def disjoint(wire: WireUsage) -> Usage:
     given = wire.prompt_tokens_details or wire.input_tokens_details or NOTHING_IN
     made = wire.completion_tokens_details or wire.output_tokens_details or NOTHING_OUT
     reasoning = made.reasoning_tokens or 0
-    if not _rich(wire, given, made):
+    rich = (
+        given.audio_tokens or given.image_tokens or given.video_tokens or given.cache_write_tokens
+        or made.audio_tokens or made.image_tokens or wire.prompt_cache_hit_tokens or wire.prompt_cache_miss_tokens
+    )  # fmt: skip
+    if not rich:
         # Nearly every report: text, some of it cached. What does not add up goes on, to be named below.
         cached = given.cached_tokens or 0
         if 0 <= cached <= sent and 0 <= reasoning <= received and (wire.total_tokens or 0) in {0, sent + received}:
@@ -119,14 +123,6 @@ def disjoint(wire: WireUsage) -> Usage:
         output_image=made.image_tokens or 0,
         input_video=video,
     )
-
-
-def _rich(wire: WireUsage, given: InputDetails, made: OutputDetails) -> bool:
-    """Tell whether there is more than text and a cache read."""
-    return bool(
-        given.audio_tokens or given.image_tokens or given.video_tokens or given.cache_write_tokens
-        or made.audio_tokens or made.image_tokens or wire.prompt_cache_hit_tokens or wire.prompt_cache_miss_tokens
-    )  # fmt: skip
 
 
 def _hidden(sent: int, received: int, total: int | None, reasoning: int) -> int:
