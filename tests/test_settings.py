@@ -34,14 +34,33 @@ def test_the_template_of_init_is_valid_with_every_comment_taken_off():
     assert whole.prices.rows[0]["model"] == "*"
 
 
+ROUTED = (
+    PROVIDER + '[[deployments]]\nname = "d"\nprovider = "a"\nmodel = "m"\n'
+    '[[routes]]\nmodel = "r"\ndeployments = ["d"]\n[routes.routing]\n'
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("[server\n", "it is not TOML"),
+        (ROUTED + 'default = "e"\n', "routes[0].routing.default: 'e' is none of the route's deployments"),
+        (ROUTED + "explore = 2\n", "routes[0].routing.explore: say a share"),
+        (ROUTED + "holdout = nan\n", "routes[0].routing.holdout: say a share"),
+        (ROUTED + "answer_worth = 0\n", "a good answer is worth more than 0 dollars"),
+        (ROUTED + "answer_worth = inf\n", "a good answer is worth more than 0 dollars"),
+        (ROUTED + "answer_worht = 1\n", "did you mean `answer_worth`?"),
+        (ROUTED + '[routes.routing.cascade]\nform = "("\n', "cascade.form: it is no regular expression"),
+        (ROUTED + "[routes.routing.cascade]\nsteps = 9\n", "a call may escalate 1 to 3 times"),
+        (ROUTED + '[routes.routing.classifier]\ndeployment = "e"\n', "there is no deployment 'e'"),
+        (ROUTED + '[routes.routing.classifier]\ndeployment = "d"\ntimeout_ms = 0\n', "at least 1"),
+        (ROUTED.replace('"m"', '"m"\ncan = ["fly"]'), "'fly' is not known; say some of: audio, files"),
         ("[server]\nprot = 1\n", "did you mean `port`?"),
         ('[server]\nport = "x"\n', "server.port"),
         ("[server]\nport = 70000\n", "a port is a number from 1 to 65535"),
         ("[server]\nworkers = 0\n", "at least one worker"),
+        ("[metrics]\nmost_values = 0\n", "metrics.most_values: there must be room for at least 1"),
+        ('[metrics]\nlabels = ["tema"]\n', "metrics.labels[0]: Invalid enum value"),
         ('[ledger]\nfsync = "often"\n', "ledger.fsync"),
         ('[[providers]]\nname = "a"\n[[providers]]\nname = "a"\n', "there are two rows for 'a'"),
         ('[[providers]]\nname = "a"\nkind = "azure"\n', "say where 'a' is"),
@@ -50,6 +69,13 @@ def test_the_template_of_init_is_valid_with_every_comment_taken_off():
         (PROVIDER + '[[routes]]\nmodel = "m"\ndeployments = []\n', "name at least one deployment"),
         (PROVIDER + '[[deployments]]\nname = "dep-one"\nprovider = "a"\nmodel = "m"\n[[routes]]\nmodel = "m"\n'
          'deployments = ["dep-on"]\n', "did you mean 'dep-one'?"),
+        ('[[providers]]\nname = "a"\napi_key = "sk-x"\n', "secrets do not stand in this file"),
+        (PROVIDER + 'api_key_env = "A"\napi_key_file = "b"\n', "in a variable or in a file, not in both"),
+        ('[keys]\nrequired = "yes"\n', "keys.required"),
+        ("[keys]\nrequire = true\n", "did you mean `required`?"),
+        ('[[alerts]]\nname = "x"\nkind = "pager"\n', "alerts[0].kind: Invalid enum value"),
+        ('[[alerts]]\nname = "x"\nkind = "slack"\n', "alerts[0].url_env"),
+        ('[[alerts]]\nname = "x"\nkind = "log"\n[[alerts]]\nname = "x"\nkind = "log"\n', "two rows for 'x'"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_place(text, said):

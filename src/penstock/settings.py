@@ -1,6 +1,7 @@
 """Configuration: `penstock.toml`, read once, checked whole, and handed down in pieces."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -10,6 +11,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from penstock.analytics.report_schedule import AnomalyWatch, ScheduledReport
+from penstock.analytics.shared_costs import Chargeback
 from penstock.errors import InputError, SettingsError
 from penstock.gateway.booking import Backlog, Fsync
 from penstock.gateway.dialing import address_of
@@ -17,7 +20,14 @@ from penstock.gateway.gateway import GatewaySettings
 from penstock.gateway.listening import InboundTls
 from penstock.gateway.sandbox.settings import SandboxSettings
 from penstock.gateway.server import ServerLimits
-from penstock.policies.deployments import Deployment, Provider, Route
+from penstock.gateway.telemetry.settings import TelemetrySettings
+from penstock.ledger.exporters.labels import MetricsSettings
+from penstock.policies.alert_channels import LOG_ONLY, Channel
+from penstock.policies.budgets.rules import Budget, BudgetSettings, Limit, Rules
+from penstock.policies.deployments import Cascade, Classifier, Deployment, Provider, Route, Routing
+from penstock.policies.keys import KeySettings
+from penstock.policies.proof import ProofSettings
+from penstock.policies.routing.capability import ABILITIES
 
 DEFAULT_BASE_URLS = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
 
@@ -71,6 +81,18 @@ class PriceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Discounts of your own: `[[prices.discounts]]`."""
 
 
+class UnitEconomicsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[unit_economics]`: what spend is held against."""
+
+    metrics: str = ""
+    """CSV file of business metrics: date, metric, value, dimensions."""
+
+    @property
+    def file(self) -> Path | None:
+        """The file, if one is named."""
+        return Path(self.metrics) if self.metrics else None
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that `penstock.toml` can say."""
 
@@ -78,10 +100,27 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     gateway: GatewaySettings = GatewaySettings()
     ledger: LedgerSettings = LedgerSettings()
     prices: PriceSettings = PriceSettings()
+    keys: KeySettings = KeySettings()
+    metrics: MetricsSettings = MetricsSettings()
+    governance: BudgetSettings = BudgetSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     sandbox: SandboxSettings = SandboxSettings()
     providers: tuple[Provider, ...] = ()
     deployments: tuple[Deployment, ...] = ()
     routes: tuple[Route, ...] = ()
+    alerts: tuple[Channel, ...] = ()
+    reports: tuple[ScheduledReport, ...] = ()
+    anomalies: AnomalyWatch = AnomalyWatch()
+    chargeback: Chargeback = Chargeback()
+    unit_economics: UnitEconomicsSettings = UnitEconomicsSettings()
+    proof: ProofSettings = ProofSettings()
+    budgets: tuple[Budget, ...] = ()
+    limits: tuple[Limit, ...] = ()
+
+    @property
+    def rules(self) -> Rules:
+        """Budgets and limits of the file."""
+        return Rules(budgets=self.budgets, limits=self.limits)
 
     @property
     def data(self) -> Path:
@@ -136,9 +175,12 @@ def _hint(sentence: str) -> str:
     if "unknown field" not in sentence:
         return ""
     unknown = sentence.rpartition("`")[0].rpartition("`")[2]
+    if unknown in ("api_key", "key", "password", "secret", "token"):
+        return "; secrets do not stand in this file: name an environment variable (..._env) or, for a provider, a file"
     structs = (
         Settings, ServerSettings, ServerLimits, InboundTls, GatewaySettings, LedgerSettings, PriceSettings,
-        SandboxSettings, Provider, Deployment, Route,
+        KeySettings, BudgetSettings, Budget, Limit, MetricsSettings, SandboxSettings, Provider, Deployment, Route,
+        Routing, Cascade, Classifier, Channel, TelemetrySettings, ScheduledReport, AnomalyWatch, ProofSettings,
     )  # fmt: skip
     known = {field.name for struct in structs for field in msgspec.structs.fields(struct)}
     near = get_close_matches(unknown, sorted(known), n=1)
@@ -154,6 +196,10 @@ def _check(settings: Settings, name: str) -> None:
     for number, provider in enumerate(settings.providers):
         if not provider.base_url and provider.kind != "sandbox":
             raise SettingsError(name, f"providers[{number}].base_url", f"say where {provider.name!r} is")
+        if provider.api_key_env and provider.api_key_file:
+            raise SettingsError(
+                name, f"providers[{number}].api_key_file", "the key is in a variable or in a file, not in both"
+            )
         _check_address(name, f"providers[{number}]", provider)
     for number, deployment in enumerate(settings.deployments):
         if deployment.provider not in known:
@@ -172,6 +218,28 @@ def _check(settings: Settings, name: str) -> None:
                     name, f"routes[{number}].deployments",
                     f"there is no deployment {deployment_name!r}" + _near(deployment_name, places),
                 )  # fmt: skip
+        if route.routing is not None:
+            _check_routing(name, f"routes[{number}].routing", route, route.routing)
+            _check_classifier(name, f"routes[{number}].routing.classifier", settings, route.routing.classifier)
+    for number, deployment in enumerate(settings.deployments):
+        unknown = sorted(set(deployment.can or ()) - ABILITIES)
+        if unknown:
+            raise SettingsError(
+                name, f"deployments[{number}].can",
+                f"{unknown[0]!r} is not known; say some of: {', '.join(sorted(ABILITIES))}",
+            )  # fmt: skip
+    _check_unique(name, "alerts", [row.name for row in settings.alerts])
+    for number, channel in enumerate(settings.alerts):
+        wrong = channel.wrong()
+        if wrong:
+            raise SettingsError(name, f"alerts[{number}].{wrong[0]}", wrong[1])
+    _check_sent(settings, name)
+    _check_rules(settings, name)
+    for most in ("most_values", "most_series"):
+        if getattr(settings.metrics, most) < 1:
+            raise SettingsError(name, f"metrics.{most}", "there must be room for at least 1")
+    _check_telemetry(settings.telemetry, name)
+    _check_proof(settings, name, places)
     if not 0 < settings.server.port < 65536:
         raise SettingsError(name, "server.port", "a port is a number from 1 to 65535")
     if settings.ledger.max_waiting < 1:
@@ -180,6 +248,117 @@ def _check(settings: Settings, name: str) -> None:
         raise SettingsError(name, "ledger.max_waiting_seconds", "events need some time to reach the disk: more than 0")
     if settings.server.workers < 1:
         raise SettingsError(name, "server.workers", "at least one worker is needed")
+
+
+def _check_telemetry(telemetry: TelemetrySettings, name: str) -> None:
+    """Check that the collector's address can be used, and that figures are in their ranges."""
+    if telemetry.otlp_endpoint:
+        try:
+            address_of(telemetry.otlp_endpoint, ca_file=telemetry.ca_file)
+        except InputError as error:
+            raise SettingsError(name, "telemetry.otlp_endpoint", str(error)) from None
+        if telemetry.otlp_endpoint.rstrip("/").endswith(("/v1/traces", "/v1/metrics")):
+            sentence = "say the base address: /v1/traces and /v1/metrics are put behind it"
+            raise SettingsError(name, "telemetry.otlp_endpoint", sentence)
+    if not 0 <= telemetry.sample <= 1:
+        raise SettingsError(name, "telemetry.sample", "a part is a number from 0 to 1")
+    for field in ("max_body", "max_waiting", "max_queue", "batch_seconds", "metrics_seconds"):
+        if getattr(telemetry, field) <= 0:
+            raise SettingsError(name, f"telemetry.{field}", "it must be more than 0")
+
+
+def _check_sent(settings: Settings, name: str) -> None:
+    """Check reports and the watch of anomalies, and that the channels they name are there."""
+    _check_unique(name, "reports", [row.name for row in settings.reports])
+    channels = [row.name for row in settings.alerts or LOG_ONLY]
+    for number, report in enumerate(settings.reports):
+        wrong = report.wrong(channels)
+        if wrong:
+            raise SettingsError(name, f"reports[{number}].{wrong[0]}", wrong[1])
+    wrong = settings.anomalies.wrong(channels)
+    if wrong:
+        raise SettingsError(name, f"anomalies.{wrong[0]}", wrong[1])
+
+
+def _check_routing(file: str, place: str, route: Route, routing: Routing) -> None:
+    """Check what a route says of routing."""
+    among = set(route.deployments)
+    if routing.default and routing.default not in among:
+        raise SettingsError(
+            file, f"{place}.default",
+            f"{routing.default!r} is none of the route's deployments" + _near(routing.default, among),
+        )  # fmt: skip
+    if not routing.answer_worth.is_finite() or routing.answer_worth <= 0:
+        raise SettingsError(file, f"{place}.answer_worth", "a good answer is worth more than 0 dollars")
+    for one, value in (("holdout", routing.holdout), ("explore", routing.explore)):
+        if not 0 <= float(value) <= 1:  # a decimal that is no number cannot be compared
+            raise SettingsError(file, f"{place}.{one}", "say a share of conversations from 0 to 1, such as 0.05")
+    automatic, cascade = routing.automatic, routing.cascade
+    if not 0 <= automatic.weight <= 1:
+        raise SettingsError(file, f"{place}.automatic.weight", "an automatic score counts from 0 to 1")
+    if not automatic.retry_seconds >= 0:
+        raise SettingsError(file, f"{place}.automatic.retry_seconds", "say seconds, such as 60")
+    if cascade is not None:
+        if not 1 <= cascade.steps <= 3:
+            raise SettingsError(file, f"{place}.cascade.steps", "a call may escalate 1 to 3 times")
+        try:
+            re.compile(cascade.form)
+        except re.error as error:
+            raise SettingsError(file, f"{place}.cascade.form", f"it is no regular expression: {error}") from None
+
+
+def _check_classifier(file: str, place: str, settings: Settings, classifier: Classifier | None) -> None:
+    """Check that the classifier can be asked."""
+    if classifier is None:
+        return
+    rows = {row.name: row for row in settings.deployments}
+    row = rows.get(classifier.deployment)
+    if row is None:
+        near = _near(classifier.deployment, set(rows))
+        raise SettingsError(file, f"{place}.deployment", f"there is no deployment {classifier.deployment!r}{near}")
+    provider = next(one for one in settings.providers if one.name == row.provider)
+    if not provider.speaks("openai.chat"):
+        raise SettingsError(file, f"{place}.deployment", f"{row.provider!r} does not speak OpenAI's chat wire")
+    if not 0 <= classifier.share <= 1:
+        raise SettingsError(file, f"{place}.share", "say a share of calls from 0 to 1, such as 0.05")
+    if classifier.timeout_ms < 1:
+        raise SettingsError(file, f"{place}.timeout_ms", "it needs some time: at least 1")
+
+
+def _check_rules(settings: Settings, name: str) -> None:
+    """Check budgets and limits, and that no two are about the same."""
+    every: tuple[tuple[str, tuple[Budget | Limit, ...]], ...] = (
+        ("budgets", settings.budgets),
+        ("limits", settings.limits),
+    )
+    for kind, rows in every:
+        known: set[str] = set()
+        for number, row in enumerate(rows):
+            try:
+                row.check()
+            except InputError as error:
+                raise SettingsError(name, f"{kind}[{number}]", str(error)) from None
+            if row.id in known:
+                raise SettingsError(name, f"{kind}[{number}]", f"there are two rows for {row.scope!r}")
+            known.add(row.id)
+    governance = settings.governance
+    if governance.lease_seconds < 1:
+        raise SettingsError(name, "governance.lease_seconds", "a call needs some time: at least 1 second")
+    if governance.redis_timeout <= 0:
+        raise SettingsError(name, "governance.redis_timeout", "Redis needs some time to answer: more than 0 seconds")
+    if governance.default_output_tokens < 1:
+        raise SettingsError(name, "governance.default_output_tokens", "an answer has at least one token")
+
+
+def _check_proof(settings: Settings, name: str, places: set[str]) -> None:
+    """Check how savings are to be proven."""
+    proof = settings.proof
+    try:
+        proof.check()
+    except InputError as error:
+        raise SettingsError(name, "proof", str(error)) from None
+    if proof.judge and proof.judge not in places:
+        raise SettingsError(name, "proof.judge", f"there is no deployment {proof.judge!r}" + _near(proof.judge, places))
 
 
 def _check_address(file: str, place: str, provider: Provider) -> None:

@@ -71,6 +71,19 @@ def test_small_parts_of_a_past_day_become_one_and_the_old_files_stay_for_readers
     assert Counter(one.id for one in ledger.events()) == Counter(one.id for one in written)
 
 
+def test_a_few_late_events_do_not_make_a_large_day_be_written_anew_until_there_are_many(ledger, monkeypatch):
+    monkeypatch.setattr(compaction, "CHEAP", 0)
+    ledger.add([event(at=NOON) for _ in range(100)], source="csv")
+    ledger.add([event(at=NOON) for _ in range(5)], source="csv")
+    assert ledger.compact().merged == 0
+    ledger.add([event(at=NOON) for _ in range(5)], source="csv")
+    assert ledger.compact().merged == 2
+    assert sorted(part.rows for part in ledger.manifest.parts()) == [10, 100]
+    ledger.add([event(at=NOON) for _ in range(5)], source="csv")
+    assert ledger.compact().merged == 3
+    assert len(ledger.events()) == 115
+
+
 def test_parts_of_today_are_merged_only_when_there_are_many_of_like_size(ledger):
     now = utc_now()
     for count in range(1, compaction.TIER + 1):

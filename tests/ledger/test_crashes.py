@@ -56,6 +56,43 @@ def test_a_writer_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_path):
     assert ids_in(tmp_path) == found
 
 
+@pytest.mark.slow
+def test_two_compactors_and_a_writer_killed_at_any_moment_leave_every_event_once(tmp_path):
+    acknowledged: set[str] = set()
+    chance = random.Random(5)
+
+    def started(program: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", f"tests.ledger.{program}", str(tmp_path)]
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+    for _ in range(3):
+        writer, *compactors = started("writing"), started("compacting"), started("compacting")
+        try:
+            acknowledged.update(writer.stdout.readline().strip() for _ in range(200))
+            first, second = compactors
+            assert first.stdout.readline().strip().isdecimal()
+            assert second.stdout.readline().strip().isdecimal()  # both are at work now
+            time.sleep(chance.uniform(0, 0.3))
+        finally:
+            victims = [writer, *compactors]
+            chance.shuffle(victims)
+            for process in victims:
+                os.kill(process.pid, signal.SIGKILL)
+            said = writer.stdout.read()
+            for process in victims:
+                process.wait()
+                process.stdout.close()
+        acknowledged.update(line for line in said.splitlines() if len(line) == 32)
+        found = ids_in(tmp_path)
+        assert acknowledged <= set(found)
+        assert max(found.values()) == 1
+    with Ledger.open(tmp_path) as ledger:
+        ledger.compact()
+        assert ledger.verify().problems == []
+        assert ledger.manifest.parts()
+    assert ids_in(tmp_path) == found
+
+
 def test_a_torn_last_record_is_recognised_and_set_aside(tmp_path):
     written = many(20)
     with LogWriter(tmp_path, "w0") as writer:

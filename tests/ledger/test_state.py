@@ -78,3 +78,16 @@ def test_a_file_that_is_no_database_is_named(tmp_path):
     (tmp_path / "state.sqlite").write_text("not a database at all, but long enough to be read as one" * 20)
     with pytest.raises(LedgerError, match=r"Cannot open .*state\.sqlite"):
         State(tmp_path / "state.sqlite")
+
+
+def test_a_new_file_that_another_is_just_making_is_waited_for(tmp_path):
+    other = sqlite3.connect(tmp_path / "state.sqlite", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("CREATE TABLE x (y)")
+    soon = threading.Timer(0.2, other.execute, ["COMMIT"])
+    soon.start()
+    state = State(tmp_path / "state.sqlite")  # SQLite itself does not wait in this one case
+    assert state.get("a", "none") == "none"
+    state.close()
+    soon.join()
+    other.close()

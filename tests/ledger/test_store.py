@@ -162,7 +162,18 @@ def test_events_are_found_by_request_time_and_number(ledger):
     assert ledger.events(limit=5, newest_first=True) == given_events[:-6:-1]
 
 
-def test_a_request_is_found_near_the_time_in_its_id_and_anywhere_else(ledger):
+def test_no_attempt_is_missed_when_the_clock_was_set_between_attempts(ledger):
+    first = event(id=new_id(NOON.timestamp()), at=NOON)
+    ahead = event(request_id=first.id, attempt=2, at=NOON + timedelta(days=400))
+    behind = event(request_id=first.id, attempt=3, at=NOON - timedelta(days=400))
+    for one in (first, ahead, behind):  # a part each
+        ledger.add([one, *(event(at=one.at) for _ in range(3))], source="csv")
+    assert ledger.events(request_id=first.id) == [behind, first, ahead]
+    ledger.compact()
+    assert ledger.events(request_id=first.id) == [behind, first, ahead]
+
+
+def test_a_request_is_found_whatever_its_id_looks_like(ledger):
     near, far = event(id=new_id(NOON.timestamp()), at=NOON + timedelta(hours=20)), event()
     ledger.add([near, far, *many(20, days=9)], source="csv")
     late = event(request_id=near.id, attempt=2, at=NOON + timedelta(hours=30))

@@ -26,7 +26,7 @@ from penstock.ledger.logfile import is_live
 from penstock.ledger.manifest import ConflictError, Manifest, Part, Writer
 from penstock.ledger.objects import object_store
 from penstock.ledger.parts import Staging, staging
-from penstock.ledger.rollups import KINDS, consolidate, roll_up, rollup_files, without_rollups
+from penstock.ledger.rollups import KINDS, consolidate, lacking, roll_up, rollup_files
 from penstock.ledger.tail import decode_frames
 from penstock.metering.event import utc_now
 
@@ -42,6 +42,10 @@ SMALL = 1_000_000
 """Rows below which a part of a past day is merged with its like."""
 TIER = 8
 """Parts of like size that today may have before they are merged."""
+FAR_LARGER = 8
+"""How many times more rows a part of a past day must have to be left alone by smaller ones."""
+CHEAP = 10_000
+"""Rows of a part that are written anew without a second thought."""
 MERGE_ROWS = 4_000_000
 """Rows rewritten in one run at most."""
 ROLLED_ROWS = 4_000_000
@@ -207,11 +211,27 @@ def _merge(folder: Path, manifest: Manifest, done: Compacted, progress: Progress
 def _mergeable(day: date, parts: list[Part], today: date) -> list[list[Part]]:
     small = [part for part in parts if part.rows < SMALL]
     if day < today:
-        return [small] if len(small) > 1 else []
+        return _of_past_day(small)
     tiers: dict[int, list[Part]] = {}
     for part in small:
         tiers.setdefault(part.rows.bit_length() // 3, []).append(part)  # of like size: within a factor of eight
     return [tier for tier in tiers.values() if len(tier) >= TIER]
+
+
+def _of_past_day(small: list[Part]) -> list[list[Part]]:
+    """Take the smallest parts, and larger ones as long as these are not far larger than all before them together.
+
+    A few corrections do not make a whole day be written anew; and of a day there are never more than a handful.
+    """
+    group, rows = list[Part](), 0
+    for part in sorted(small, key=lambda part: part.rows):
+        if group and part.rows > max(FAR_LARGER * rows, CHEAP):
+            if len(group) > 1:
+                break
+            group, rows = [], 0
+        group.append(part)
+        rows += part.rows
+    return [group] if len(group) > 1 else []
 
 
 def _merge_group(folder: Path, manifest: Manifest, group: list[Part], done: Compacted) -> None:
@@ -231,14 +251,15 @@ def _merge_group(folder: Path, manifest: Manifest, group: list[Part], done: Comp
 def _roll_up(folder: Path, manifest: Manifest, done: Compacted, progress: Progress) -> None:
     """Make the rollups that parts lack, some parts at a time and in each run."""
     _remove_rollups(folder, manifest, done)
-    parts = without_rollups(manifest.parts(), manifest.rollups(), utc_now().date())
+    known, today = manifest.rollups(), utc_now().date()
+    parts = [part for part in manifest.parts() if lacking(part, known, today)]
     wanted, budget = len(parts), ROLLED_ROWS
     while parts and budget > 0:
         some, rows = list[Part](), 0
         while parts and (not some or rows < ROLLED_AT_ONCE):
             some.append(parts.pop(0))
             rows += some[-1].rows
-        roll_up(folder, manifest, some)
+        roll_up(folder, manifest, some, today)
         budget -= rows
         done.rolled_up += len(some)
         progress("Rollups", wanted - len(parts), wanted)
@@ -247,17 +268,24 @@ def _roll_up(folder: Path, manifest: Manifest, done: Compacted, progress: Progre
 
 
 def _remove_rollups(folder: Path, manifest: Manifest, done: Compacted) -> None:
-    """Delete files of rollups that nobody needs any more; forget rollups whose part or file is gone."""
+    """Delete files of rollups that nobody needs any more; forget rollups whose part or file is gone.
+
+    While others still need its file, what it holds of a part that is gone stays noted: readers pass over just that.
+    """
     there = {kind: rollup_files(folder, kind) for kind in KINDS}
     paths = manifest.known_paths(anywhere=True)
     noted = [one for made in manifest.rollups().values() for one in made.values()]
+    used = {one.file for one in noted if one.part in paths} - {""}
     gone = [
-        one for one in noted if one.part not in paths or (one.file and one.file not in there.get(one.kind, frozenset()))
+        one
+        for one in noted
+        if one.kind not in there
+        or (one.file and one.file not in there[one.kind])
+        or (one.part not in paths and one.file not in used)
     ]
     if gone:
         manifest.note_rollups(gone=gone)
     limit = time.time() - READERS_GRACE.total_seconds()
-    used = {one.file for one in noted} - {""}
     for place in folder.glob("rollups/*"):
         if place.name not in KINDS:
             shutil.rmtree(place, ignore_errors=True)

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ OFFLINE: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": "false",
 }
 """DuckDB must not fetch extensions from the internet on its own."""
+_numbers = count(1)
 
 
 def connect(folder: Path, *, memory: str = "") -> duckdb.DuckDBPyConnection:
@@ -64,15 +65,21 @@ class Relation:
         *,
         columns: Sequence[str] = SCHEMA.names,
         schema: pa.Schema = SCHEMA,
-        name: str = "events",
+        more: str = "",
     ) -> None:
-        self._connection, self._folder, self._columns, self._name = connection, folder, columns, name
+        """`more` is selected as well: SQL that may speak of the files' virtual columns."""
+        self._connection, self._folder, self._columns = connection, folder, columns
+        self._more = f"{more}, " if more else ""
         self._registered: list[str] = []
-        empty = pa.Table.from_batches([], schema) if tail is None else tail
-        self._selects = [self._select(self._register(empty), schema.names)]
+        self._selects = list[str]()
+        if tail is not None and tail.num_rows:
+            self._selects.append(self._select(self._register(tail.select(columns)), columns))
         alike = sorted(parts, key=lambda part: (part.remote, part.columns))
         for (remote, names), group in groupby(alike, key=lambda part: (part.remote, part.columns)):
             self._selects.append(self._select(self._source(remote, list(group)), names))
+        if not self._selects:
+            empty = pa.Table.from_batches([], schema).select(columns)
+            self._selects.append(self._select(self._register(empty), columns))
 
     @property
     def sql(self) -> str:
@@ -97,7 +104,7 @@ class Relation:
         return self._register(ds.dataset(paths, format="parquet", filesystem=store.filesystem))
 
     def _register(self, data: Any) -> str:
-        name = f"{self._name}_{len(self._registered)}"
+        name = f"relation_{next(_numbers)}"
         self._connection.register(name, data)
         self._registered.append(name)
         return name
@@ -108,4 +115,4 @@ class Relation:
         listed = ", ".join(
             f'"{name}"' if name in there else f'{default_of(name)} AS "{name}"' for name in self._columns
         )
-        return f"SELECT {listed} FROM {source}"
+        return f"SELECT {self._more}{listed} FROM {source}"

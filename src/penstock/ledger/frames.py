@@ -34,7 +34,8 @@ class Damage(NamedTuple):
 
 def frame_of(sequence: int, body: bytes) -> bytes:
     """Wrap one body."""
-    return pack(MARK, len(body), crc32(body, _seed(sequence)), sequence) + body
+    seed = sequence if sequence <= 0xFFFFFFFF else _seed(sequence)
+    return pack(MARK, len(body), crc32(body, seed), sequence) + body
 
 
 def _seed(sequence: int) -> int:

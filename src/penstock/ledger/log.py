@@ -89,8 +89,11 @@ class LogWriter:
         """Number of the last event that the file holds."""
         return self._written
 
-    def append(self, event: UsageEvent) -> None:
-        """Encode into the buffer; nothing is on disk yet. Raise `LedgerError` when the buffer is full."""
+    def append(self, event: UsageEvent) -> int:
+        """Encode into the buffer, and return the event's number; nothing is on disk yet.
+
+        Raise `LedgerError` when the buffer is full.
+        """
         if len(self._buffer) > self._buffer_bytes:
             raise LedgerError(
                 f"The ledger's buffer is full: {self.pending:,} bytes wait for {self.path}. The disk is full, "
@@ -99,6 +102,7 @@ class LogWriter:
         sequence = self.sequence + 1
         self._buffer += frame_of(sequence, self._encode(event))
         self.sequence = sequence
+        return sequence
 
     def take(self) -> bool:
         """Put aside what was appended since, for `put`; what an earlier `put` could not write comes first.

@@ -1,22 +1,21 @@
 """Finding a few events among many: by request, by time, the newest ones."""
 # ruff: noqa: S608  # names of columns and quoted paths; the request's id is bound
 
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from penstock.ledger.columns import SCHEMA, to_events
 from penstock.ledger.engine import Relation, between
 from penstock.ledger.manifest import Part
+from penstock.ledger.objects import object_store
 from penstock.ledger.snapshot import Snapshot, within
 from penstock.metering.event import UsageEvent
-
-VERSION_7 = re.compile(r"([0-9a-f]{12})7[0-9a-f]{3}[89ab][0-9a-f]{15}")
-BEFORE, AFTER = timedelta(hours=1), timedelta(hours=48)
-"""When the attempts of a request may have begun, seen from the instant in its id: a batch waits for up to a day."""
 
 
 def find_events(
@@ -36,20 +35,43 @@ def find_events(
         parts = newest(parts, limit)
     order = "DESC" if newest_first else "ASC"
     tail = f'AND {between(since, until)} ORDER BY "at" {order}, id {order}{"" if limit is None else f" LIMIT {limit}"}'
+    parts = [part for part in parts if not request_id or _may_hold(folder, part, request_id)]
+    booked = Relation(connection, folder, parts, snapshot.tail)
+    query = f"SELECT * FROM ({booked.sql}) WHERE (request_id = $1 OR $1 = '') {tail}"
+    found = to_events(connection.sql(query, params=[request_id]).to_arrow_table().cast(SCHEMA))
+    booked.release()
+    return found
 
-    def find(some: Sequence[Part]) -> list[UsageEvent]:
-        booked = Relation(connection, folder, some, snapshot.tail)
-        query = f"SELECT * FROM ({booked.sql}) WHERE (request_id = $1 OR $1 = '') {tail}"
-        found = to_events(connection.sql(query, params=[request_id]).to_arrow_table().cast(SCHEMA))
-        booked.release()
-        return found
 
-    if named := VERSION_7.fullmatch(request_id):
-        begun = datetime.fromtimestamp(int(named[1], 16) / 1000, UTC)
-        near = within(parts, begun - BEFORE, begun + AFTER)
-        if len(near) < len(parts) and (found := find(near)):
-            return found
-    return find(parts)
+def _may_hold(folder: Path, part: Part, request_id: str) -> bool:
+    """Whether an event of this request may be in a part.
+
+    When it happened says little: batches wait for a day, and clocks are set. What its footer says of ids is certain.
+    """
+    span = _request_ids(folder, part.path, part.remote)
+    return span is None or span[0] <= request_id <= span[1]
+
+
+@lru_cache(maxsize=20_000)
+def _request_ids(folder: Path, path: str, remote: str) -> tuple[str, str] | None:
+    """Return the first and the last request id of a part in the order of the alphabet; None: it does not say.
+
+    A part never changes, so a footer is read once.
+    """
+    try:
+        if remote:
+            store = object_store(remote)
+            with store.filesystem.open_input_file(store.path(path)) as file:
+                footer = pq.read_metadata(file)
+        else:
+            footer = pq.read_metadata(folder / path)
+        place = footer.schema.names.index("request_id")
+        said = [footer.row_group(n).column(place).statistics for n in range(footer.num_row_groups)]
+    except (OSError, pa.ArrowException):  # whoever opens it next will say what is wrong
+        return None
+    if not said or not all(one is not None and one.has_min_max for one in said):
+        return None
+    return min(one.min for one in said), max(one.max for one in said)
 
 
 def newest(parts: Sequence[Part], rows: int) -> list[Part]:

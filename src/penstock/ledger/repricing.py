@@ -130,6 +130,8 @@ def _of_table(
         key = keys.get(names) or keys.setdefault(names, PriceKey(**dict(zip(KEY, names, strict=True))))
         usage = Usage(**{bucket: n for bucket, n in zip(BUCKETS, counts, strict=True) if n})
         cost = price(catalog, key, usage, at.replace(tzinfo=UTC), requests)
+        if state == "unpriced" and not usage.units():
+            continue  # a charge without quantities, from a bill: no price makes it one
         if cost.total is None:
             report.lost += old is not None
         elif cost.state != state or cost.total != old:
@@ -142,8 +144,11 @@ def _of_table(
 
 
 def price(catalog: Catalog, key: PriceKey, usage: Usage, at: datetime, requests: int) -> Cost:
-    """Price one event. An aggregate's context tier is that of its average call; an unknown name may be an alias."""
-    size = usage.input_tokens // max(requests, 1)
+    """Price one event. An unknown name may be an alias.
+
+    An aggregate's context tier is that of its average call, and the ordinary one where it does not say how many.
+    """
+    size = usage.input_tokens // requests if requests else 0
     row = catalog.row(key, at, size)
     if row is None:
         model, version = catalog.identify(key.provider, key.model)

@@ -74,7 +74,7 @@ def _retire(folder: Path, manifest: Manifest, before: date, month: date, parts: 
     engine = connect(folder, memory="1GB")
     try:
         booked = Relation(engine, folder, parts).sql
-        summed = Relation(engine, folder, earlier, schema=SUMMARY, columns=SUMMARY.names, name="summary").sql
+        summed = Relation(engine, folder, earlier, schema=SUMMARY, columns=SUMMARY.names).sql
         listed = ", ".join(f'"{name}"' for name in DIMENSIONS)
         counts = ", ".join(f'"{name}"' for name in COUNTS)
         sums = ", ".join(f'sum("{name}") AS "{name}"' for name in ("events", *COUNTS, "cost", "provider_cost"))

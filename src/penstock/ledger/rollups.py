@@ -8,93 +8,87 @@ A file holds the sums of many parts, told apart by their number: opening files i
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from msgspec import Struct, structs
+from msgspec import structs
 
 from penstock.ledger.columns import SCHEMA
 from penstock.ledger.engine import Relation, connect
 from penstock.ledger.logfile import sync_folder
 from penstock.ledger.manifest import Manifest, Part, Rollup, columns_key
+from penstock.ledger.measures import BASIC, CORRECTS, FAILED, FULL, MEASURES, OF_RUNS, OPEN, Measure, among
 from penstock.ledger.parts import MEMORY, ROW_GROUP
 from penstock.metering.event import new_id
 
 LEAST_ROWS = 1_000
-"""Parts of today below that are read themselves: they are merged soon."""
+"""Parts of today below that get no sums and are read themselves: they are merged soon."""
 MOST_FILES = 6
 """Files of one kind; when there are more, they become one."""
 SHRINKS = 4
-"""How many times smaller than its part a rollup must be to be worth its file."""
-
-OPEN = "(corrects = '' AND price_state = 'unpriced')"
-"""Booked without a price; a correction may have given it one since."""
-SETTLES = "(corrects > '' AND price_state <> 'unpriced')"
-"""A correction that gives its event a price."""
-
-MEASURES: dict[str, tuple[str, str]] = {
-    "first": ('"at"', "min"),
-    "last": ('"at"', "max"),
-    "events": ("(corrects = '')::BIGINT", "sum"),
-    "requests": ("requests", "sum"),
-    "input_tokens": ("input_tokens", "sum"),
-    "cached_tokens": ("(cache_read + cache_read_audio + cache_read_image)", "sum"),
-    "output_tokens": ("output_tokens", "sum"),
-    "cost": ("cost", "sum"),
-    "unpriced_events": (f"{OPEN}::BIGINT", "sum"),
-    "unpriced_input_tokens": (f"CASE WHEN {OPEN} THEN input_tokens ELSE 0 END", "sum"),
-    "unpriced_output_tokens": (f"CASE WHEN {OPEN} THEN output_tokens ELSE 0 END", "sum"),
-    "newest_price": ("right(price_row, 10)", "max"),
-}
-"""Name -> what one event says, and how what many say is put together. A row's id ends in the day it starts."""
+"""How many times smaller than its part a large rollup must be to be worth its rows."""
+FEW_ROWS = 10_000
+"""Rollups up to that are always kept: to open one more part costs as much as to read as many rows."""
 
 
-class Cube(Struct, frozen=True, kw_only=True, cache_hash=True):
-    """Sums by some dimensions and by buckets of time (UTC)."""
+@dataclass(frozen=True, kw_only=True)
+class Cube:
+    """Sums by some dimensions and by buckets of time (UTC).
+
+    No Struct: Python cannot collect a module's own Structs when it ends, and the engine would complain to the user.
+    """
 
     name: str
     minutes: int
     by: tuple[str, ...]
+    measures: tuple[str, ...] = BASIC
 
-    @property
-    @cache  # noqa: B019  # there are eight of them, for ever
+    @cached_property
     def kind(self) -> str:
         """Name of its files; another definition is another kind."""
-        return f"{self.name}-{columns_key([str(self.minutes), *self.by, *map(str, MEASURES.items())])[:8]}"
+        said = [str((name, (MEASURES[name].what, MEASURES[name].how))) for name in self.measures]
+        return f"{self.name}-{columns_key([str(self.minutes), *self.by, *said])[:8]}"
 
     @property
     def query(self) -> str:
         """SQL that makes it of the view `parts`."""
         bucket = f"time_bucket(INTERVAL {self.minutes} MINUTES, \"at\", TIMESTAMP '2000-01-01') AS bucket"
         names = ", ".join(f'"{name}"' for name in self.by)
-        sums = ", ".join(
-            f"{how}({what}){'::BIGINT' if how == 'sum' and name != 'cost' else ''} AS {name}"
-            for name, (what, how) in MEASURES.items()
-        )
+        sums = ", ".join(_put_together(name, MEASURES[name]) for name in self.measures)
         return f"SELECT number, {bucket}, {names}, {sums} FROM parts GROUP BY ALL ORDER BY bucket, number"
 
 
-class Pick(Struct, frozen=True, kw_only=True, cache_hash=True):
-    """Whole events of a part: the few that most questions have to look at one by one."""
+def _put_together(name: str, measure: Measure) -> str:
+    kind = "::BIGINT" if measure.how == "sum" and not measure.money else ""
+    return f'{measure.how}({measure.what}){kind} AS "{name}"'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pick:
+    """Events of a part: the few that most questions have to look at one by one."""
 
     name: str
     condition: str
+    of: tuple[str, ...]
+    """Columns that the condition speaks of."""
+    columns: tuple[str, ...] = tuple(SCHEMA.names)
 
-    @property
-    @cache  # noqa: B019  # there are eight of them, for ever
+    @cached_property
     def kind(self) -> str:
         """Name of its files; another condition, or another column of the ledger, is another kind."""
-        return f"{self.name}-{columns_key([self.condition, *SCHEMA.names])[:8]}"
+        return f"{self.name}-{columns_key([self.condition, *self.columns])[:8]}"
 
     @property
     def query(self) -> str:
         """SQL that makes it of the view `parts`."""
-        return f'SELECT number, * EXCLUDE number FROM parts WHERE {self.condition} ORDER BY "at", number'
+        names = ", ".join(f'"{name}"' for name in self.columns)
+        return f'SELECT number, {names} FROM parts WHERE {self.condition} ORDER BY "at", number'
 
 
 CUBES = (
@@ -103,14 +97,25 @@ CUBES = (
     Cube(name="keys", minutes=60, by=("key",)),
     Cube(name="users", minutes=1440, by=("user",)),
     Cube(
-        name="usage", minutes=1440,
-        by=("provider", "model", "deployment", "endpoint", "source", "outcome", "price_row"),
+        name="usage", minutes=1440, measures=FULL,
+        by=(
+            "provider", "model", "version", "deployment", "deployment_type", "region", "mode", "endpoint", "source",
+            "outcome", "purpose", "finish_reason", "price_state", "price_book", "price_row",
+        ),
     ),
-    Cube(name="chargeback", minutes=1440, by=("provider", "model", "team", "app", "feature")),
+    Cube(
+        name="chargeback", minutes=1440, measures=FULL,
+        by=("provider", "model", "team", "app", "feature", "price_state", "price_book", "price_row"),
+    ),
+    Cube(name="runs", minutes=1440, measures=OF_RUNS, by=("run", "team", "app")),
+    Cube(name="tags", minutes=1440, by=("tags",)),
 )  # fmt: skip
-UNPRICED = Pick(name="unpriced", condition=OPEN)
-SETTLING = Pick(name="settling", condition=SETTLES)
-ROLLUPS: tuple[Cube | Pick, ...] = (*CUBES, UNPRICED, SETTLING)
+UNPRICED = Pick(name="unpriced", condition=OPEN, of=("corrects", "price_state"))
+CORRECTIONS = Pick(name="corrections", condition=CORRECTS, of=("corrects",))
+FAILURES = Pick(name="failures", condition=among("outcome", FAILED), of=("outcome",))
+ALWAYS = (UNPRICED, CORRECTIONS)
+"""What is worth knowing of any part."""
+ROLLUPS: tuple[Cube | Pick, ...] = (*CUBES, *ALWAYS, FAILURES)
 KINDS = tuple(rollup.kind for rollup in ROLLUPS)
 
 
@@ -125,24 +130,21 @@ def rollup_files(folder: Path, kind: str) -> frozenset[str]:
     return frozenset(file.name for file in place.iterdir()) if place.is_dir() else frozenset()
 
 
-def without_rollups(parts: Iterable[Part], known: Mapping[str, Mapping[str, Rollup]], today: date) -> list[Part]:
-    """Keep the parts that are worth rollups and lack some."""
-    wanted = set(KINDS)
-    return [
-        part
-        for part in parts
-        if (part.rows >= LEAST_ROWS or part.day < today) and not known.get(part.path, {}).keys() >= wanted
-    ]
+def lacking(part: Part, known: Mapping[str, Mapping[str, Rollup]], today: date) -> list[Cube | Pick]:
+    """Return the rollups that a part is worth and lacks."""
+    noted = known.get(part.path, {})
+    worth = ROLLUPS if part.rows >= LEAST_ROWS or part.day < today else ALWAYS
+    return [rollup for rollup in worth if rollup.kind not in noted]
 
 
-def roll_up(folder: Path, manifest: Manifest, parts: Sequence[Part]) -> None:
-    """Write the rollups of some parts, one file a kind: on the disk first, then in the manifest."""
+def roll_up(folder: Path, manifest: Manifest, parts: Sequence[Part], today: date) -> None:
+    """Write the rollups that some parts lack, one file a kind: on the disk first, then in the manifest."""
     known = manifest.rollups()
     engine = connect(folder, memory=MEMORY)
     try:
         for rollup in ROLLUPS:
-            lacking = [part for part in parts if rollup.kind not in known.get(part.path, {})]
-            manifest.note_rollups(_roll_up(folder, engine, rollup, lacking))
+            some = [part for part in parts if rollup in lacking(part, known, today)]
+            manifest.note_rollups(_roll_up(folder, engine, rollup, some))
     finally:
         engine.close()
 
@@ -161,7 +163,7 @@ def _roll_up(
         return [one for part in parts for one in _roll_up(folder, engine, rollup, [part])]
     counted = table.group_by("number").aggregate([([], "count_all")]).to_pydict()
     rows = dict(zip(counted["number"], counted["count_all"], strict=True))
-    kept = {part.number for part in parts if 0 < rows.get(part.number, 0) <= part.rows // SHRINKS}
+    kept = {part.number for part in parts if 0 < rows.get(part.number, 0) <= max(part.rows // SHRINKS, FEW_ROWS)}
     if kept != rows.keys():
         table = table.filter(pc.is_in(table.column("number"), pa.array(kept, pa.int64())))
     file = _write(folder, rollup.kind, table) if table.num_rows else ""
@@ -173,12 +175,18 @@ def _roll_up(
 
 
 def view_parts(engine: duckdb.DuckDBPyConnection, folder: Path, parts: Iterable[Part]) -> None:
-    """Make some parts the view `parts`, of which the queries of rollups speak."""
-    selects = [
-        f"SELECT {part.number}::BIGINT AS number, * "
-        f"FROM ({Relation(engine, folder, [part], name=f'part_{part.number}').sql})"  # each its own: some are remote
-        for part in parts
-    ]
+    """Make some parts the view `parts`, of which the queries of rollups speak.
+
+    Files that are alike are read by one function: a hundred of them take a second to plan.
+    """
+    groups: dict[tuple[str, ...], list[Part]] = {}
+    for part in parts:
+        groups.setdefault((part.path,) if part.remote else part.columns, []).append(part)
+    selects = []
+    for some in groups.values():
+        numbers = f"([{', '.join(str(part.number) for part in some)}]::BIGINT[])"
+        more = f"{numbers}[{'1' if some[0].remote else '(file_index + 1)::BIGINT'}] AS number"
+        selects.append(Relation(engine, folder, some, more=more).sql)
     engine.execute(f"CREATE OR REPLACE TEMP VIEW parts AS {' UNION ALL '.join(selects)}")
 
 
@@ -188,13 +196,16 @@ def consolidate(folder: Path, manifest: Manifest, kind: str) -> None:
     files = sorted({one.file for one in noted})
     if len(files) <= MOST_FILES:
         return
+    in_force = {part.path for part in manifest.parts()}
+    kept = [one for one in noted if one.part in in_force]
     tables = [pq.read_table(folder / rollup_path(kind, file)) for file in files]
-    numbers = pa.array([one.number for one in noted], pa.int64())
+    numbers = pa.array([one.number for one in kept], pa.int64())
     table = pa.concat_tables(tables)
     table = table.filter(pc.is_in(table.column("number"), numbers))
     first = "bucket" if "bucket" in table.column_names else "at"
     name = _write(folder, kind, table.sort_by([(first, "ascending"), ("number", "ascending")]))
-    manifest.note_rollups([structs.replace(one, file=name) for one in noted])
+    moved = [structs.replace(one, file=name) for one in kept]
+    manifest.note_rollups(moved, gone=[one for one in noted if one.part not in in_force])
     for file in files:
         os.utime(folder / rollup_path(kind, file))
 

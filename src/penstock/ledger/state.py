@@ -1,7 +1,8 @@
-"""Small state in SQLite: settings, the import register, archived price books, and the manifest's tables."""
+"""Small state in SQLite: settings, the import register, archived books, the manifest's tables, keys, alerts, ..."""
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,6 +13,9 @@ from msgspec import Struct
 
 from penstock.errors import LedgerError
 from penstock.metering.event import utc_now
+
+STATE_FILE = "state.sqlite"
+"""Its name in the ledger's folder."""
 
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     (
@@ -45,6 +49,53 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
                               file TEXT NOT NULL, PRIMARY KEY (part, kind)) WITHOUT ROWID;
         """,
     ),
+    (
+        "alerts",
+        """
+        CREATE TABLE alerts (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, kind TEXT NOT NULL,
+                             subject TEXT NOT NULL, period TEXT NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL,
+                             severity TEXT NOT NULL, addressed INTEGER NOT NULL DEFAULT 0,
+                             UNIQUE (kind, subject, period));
+        CREATE TABLE alert_deliveries (alert INTEGER NOT NULL, channel TEXT NOT NULL, state TEXT NOT NULL,
+                                       attempts INTEGER NOT NULL, due TEXT NOT NULL, error TEXT NOT NULL,
+                                       PRIMARY KEY (alert, channel)) WITHOUT ROWID;
+        """,
+    ),
+    (
+        "keys",
+        """
+        CREATE TABLE keys (id TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, team TEXT NOT NULL,
+                           app TEXT NOT NULL, feature TEXT NOT NULL, user TEXT NOT NULL, tags TEXT NOT NULL,
+                           models TEXT NOT NULL, providers TEXT NOT NULL, created TEXT NOT NULL, expires TEXT,
+                           revoked TEXT, last_used TEXT) WITHOUT ROWID;
+        CREATE TABLE key_secrets (number INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE,
+                                  key TEXT NOT NULL, made TEXT NOT NULL, until TEXT);
+        """,
+    ),
+    (
+        "business metrics",
+        """
+        CREATE TABLE business_metrics (day TEXT NOT NULL, metric TEXT NOT NULL, dimensions TEXT NOT NULL,
+                                       value TEXT NOT NULL, recorded TEXT NOT NULL,
+                                       PRIMARY KEY (metric, day, dimensions)) WITHOUT ROWID;
+        """,
+    ),
+    (
+        "reports",
+        """
+        ALTER TABLE alerts ADD COLUMN html TEXT NOT NULL DEFAULT '';
+        ALTER TABLE alerts ADD COLUMN channels TEXT NOT NULL DEFAULT '[]';
+        """,
+    ),
+    (
+        "followups",
+        """
+        CREATE TABLE followups (id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, subject TEXT NOT NULL,
+                                at TEXT NOT NULL, status TEXT NOT NULL, owner TEXT NOT NULL, note TEXT NOT NULL,
+                                by TEXT NOT NULL);
+        CREATE INDEX followups_of ON followups (kind, subject);
+        """,
+    ),
 )
 """Applied in order, each once, each in one transaction. Add at the end; never change what was released."""
 
@@ -64,14 +115,16 @@ class ImportRecord(Struct, frozen=True, kw_only=True):
 class State:
     """A SQLite file that many processes read and, one after the other, briefly write."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, patience: float = 30.0) -> None:
+        """Open the file; `patience` is how many seconds a write waits for another writer."""
         self.path = path
         self._lock = threading.RLock()
         try:
             self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._share()
             self._connection.execute("PRAGMA synchronous = FULL")  # a log is dropped on the word of the manifest
             self._migrate()
+            self._connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
         except sqlite3.Error as error:
             raise LedgerError(
                 f"Cannot open {path}: {error}. Is it a ledger's state file, and may it be written?"
@@ -105,7 +158,7 @@ class State:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Write: all of the block or, on an exception, nothing. Waits up to 30 s for another writer."""
+        """Write: all of the block or, on an exception, nothing. Waits for another writer, but not for ever."""
         with self._lock:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -150,6 +203,19 @@ class State:
             ImportRecord(digest=d, name=n, source=s, at=datetime.fromisoformat(at), new=new, duplicates=again)
             for d, n, s, at, new, again in rows
         ]
+
+    def _share(self) -> None:
+        """Let readers go on beside a writer. Where several open a new file at once, SQLite fails instead of waiting."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def _migrate(self) -> None:
         self._connection.execute(

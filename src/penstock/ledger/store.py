@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
@@ -19,6 +20,7 @@ from penstock.ledger.columns import to_arrow
 from penstock.ledger.compaction import Compacted, Progress, compact, silent
 from penstock.ledger.engine import Relation, connect
 from penstock.ledger.extract import Form, extract
+from penstock.ledger.known_ids import KnownIds
 from penstock.ledger.log import list_logs
 from penstock.ledger.logfile import is_live
 from penstock.ledger.lookup import find_events
@@ -26,10 +28,13 @@ from penstock.ledger.manifest import ConflictError, Manifest, Part, Writer
 from penstock.ledger.moment import Moment
 from penstock.ledger.objects import object_store
 from penstock.ledger.parts import Staging, staging
+from penstock.ledger.repriced import Repriced
 from penstock.ledger.repricing import SOURCE, Repricing, corrections
 from penstock.ledger.retention import RETIRED, SUMMARY, Retained, retain
+from penstock.ledger.settled import Settled
 from penstock.ledger.snapshot import Snapshot, take_snapshot, within
 from penstock.ledger.state import State
+from penstock.ledger.sums import Sums
 from penstock.ledger.tail import Tails
 from penstock.ledger.verification import Verified, verify
 from penstock.ledger.views import Views
@@ -43,6 +48,8 @@ if TYPE_CHECKING:
 CHUNK = 50_000
 """Events turned into Arrow at a time."""
 TRIES = 5
+FEW = 20_000
+"""Events whose ids are looked up one by one; more of them are held against all that is there."""
 
 
 class Added(Struct, frozen=True):
@@ -77,7 +84,8 @@ class Ledger:
 
     def __init__(self, folder: Path, state: State) -> None:
         self.folder, self.state, self.manifest = folder, state, Manifest(state)
-        self._tails = Tails()
+        self._tails, self._known = Tails(), KnownIds(folder)
+        self._settled, self._repriced = Settled(), Repriced()
         self._engine = connect(folder)
         self._threads = threading.local()
 
@@ -160,6 +168,8 @@ class Ledger:
         """Write the staged events whose id no part and no log holds yet."""
         snapshot = self.snapshot()
         parts = [part for part in snapshot.parts if sources.intersection(part.sources)]
+        if stage.rows <= FEW:
+            parts = self._known.may_hold(stage.engine, parts)
         booked = Relation(stage.engine, self.folder, parts, snapshot.tail, columns=["id"])
         known = f"SELECT id FROM ({booked.sql}) WHERE id IN (SELECT id FROM staged)"
         stage.engine.execute(
@@ -276,15 +286,25 @@ class Ledger:
 
     def moment(self) -> Moment:
         """Return the ledger as of now, for questions about sums that shall agree with each other."""
-        return Moment(self.folder, self.snapshot(), self.manifest.everything()[1], self._views)
+        sums = Sums(self.folder, self.manifest.everything()[1])
+        return Moment(
+            self.snapshot(), sums, settled=self._settled, repriced=self._repriced, cursor=self._cursor,
+            views=self._views,
+        )  # fmt: skip
 
     def summary(self) -> "ibis.Table":
         """Return the totals of retired days by month, as an Ibis table; columns as `retention.SUMMARY`."""
         return self._views().make(self.manifest.parts("summary"), pa.Table.from_batches([], SUMMARY), SUMMARY)
 
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        if not hasattr(self._threads, "cursor"):
+            self._threads.cursor = self._engine.cursor()
+        cursor: duckdb.DuckDBPyConnection = self._threads.cursor
+        return cursor
+
     def _views(self) -> Views:
         if not hasattr(self._threads, "views"):
-            self._threads.views = Views(self._engine.cursor(), self.folder)
+            self._threads.views = Views(self._cursor(), self.folder)
         views: Views = self._threads.views
         return views
 

@@ -222,7 +222,7 @@ def _check_rows(
 def _check_sums(engine: duckdb.DuckDBPyConnection, folder: Path, parts: list[Part], found: Verified) -> None:
     """Compare each part's costs, added up anew, with the sum noted when it was written."""
     for part in parts:
-        relation = Relation(engine, folder, [part], columns=["cost"], name="part")
+        relation = Relation(engine, folder, [part], columns=["cost"])
         (total,) = first_row(engine, f"SELECT coalesce(sum(cost), 0) FROM ({relation.sql})")
         relation.release()
         if EXACT.compare(total, part.cost) != 0:

@@ -29,30 +29,19 @@ class Views:
         self._operations, self._schema_of = ibis.expr.operations, cache(ibis.Schema.from_pyarrow)
         self.cursor, self._folder, self._count = cursor, folder, 0
         self._backend = ibis.duckdb.from_connection(cursor)
-        self._kept: deque[tuple[str, tuple[Relation, ...]]] = deque()
+        self._kept: deque[tuple[str, Relation]] = deque()
 
     def make(self, parts: Iterable[Part], tail: pa.Table, schema: pa.Schema = SCHEMA) -> "ibis.Table":
         """Make a view of parts and tail and return it as an Ibis table."""
-        relation = Relation(
-            self.cursor, self._folder, parts, tail, columns=schema.names, schema=schema, name=self.name("of")
-        )
-        return self.show(relation.sql, schema, (relation,))
-
-    def name(self, what: str) -> str:
-        """Make a name that no other relation of this thread has."""
         self._count += 1
-        return f"{what}_{self._count}"
-
-    def show(self, sql: str, schema: pa.Schema, relations: Iterable[Relation]) -> "ibis.Table":
-        """Make a view of a query over relations, which live as long as the view, and return it as an Ibis table."""
-        name = self.name("events")
-        self.cursor.execute(f"CREATE TEMP VIEW {name} AS {sql}")
-        self._kept.append((name, tuple(relations)))
+        name = f"events_{self._count}"
+        relation = Relation(self.cursor, self._folder, parts, tail, columns=schema.names, schema=schema)
+        self.cursor.execute(f"CREATE TEMP VIEW {name} AS {relation.sql}")
+        self._kept.append((name, relation))
         if len(self._kept) > KEPT_VIEWS:
             old, of_old = self._kept.popleft()
             self.cursor.execute(f"DROP VIEW {old}")
-            for relation in of_old:
-                relation.release()
+            of_old.release()
         return self._operations.DatabaseTable(  # as backend.table() does, less a query for the columns
             name, schema=self._schema_of(schema), source=self._backend, namespace=self._operations.Namespace()
         ).to_expr()

@@ -9,35 +9,37 @@ from tests.ledger.importers.reading import DATA, read
 from penstock.errors import InputError
 from penstock.ledger.importers.drafts import Assumed, Draft, Note, Rejected, Sample
 from penstock.ledger.importers.formats import FORMATS
+from penstock.ledger.importers.lines import sample
 
-SAMPLES = [file.read_bytes() for file in sorted(DATA.glob("*")) if file.suffix != ".md"]
+FILES = [file for file in sorted(DATA.glob("*")) if file.suffix != ".md"]
+SAMPLES = [file.read_bytes() for file in FILES]
 REJECT_CODES = (
     "negative_number", "not_a_number", "too_large", "missing_value", "not_a_time", "future_date", "too_old",
     "wrong_usage", "wrong_columns", "wrong_csv", "not_json", "wrong_currency", "wrong_encoding", "line_too_long",
-    "unknown_kind", "unfinished_bucket", "repeated_id", "truncated_file",
+    "unknown_kind", "unfinished_bucket", "repeated_id", "truncated_file", "no_tokens", "cumulative",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FORMATS)
 @settings(max_examples=40, deadline=None)
-@given(sample=st.sampled_from(SAMPLES), data=st.data())
-def test_no_damage_to_a_file_is_more_than_rejected_rows_or_a_sentence(name, sample, data):
+@given(body=st.sampled_from(SAMPLES), data=st.data())
+def test_no_damage_to_a_file_is_more_than_rejected_rows_or_a_sentence(name, body, data):
     """Bytes changed, cut out or put in: what is read is sound, what is not is named."""
-    sample = sample[: data.draw(st.integers(0, 3000))]
+    body = body[: data.draw(st.integers(0, 3000))]
     for _ in range(data.draw(st.integers(0, 3))):
-        at = data.draw(st.integers(0, len(sample)))
+        at = data.draw(st.integers(0, len(body)))
         cut = data.draw(st.integers(0, 5))
         put = data.draw(
             st.sampled_from([b"\xff", b"\x00", b'"', b"\n", b"-", b"9" * 50, b"[{", b",,", b"null", b"\xed\xa0\x80"])
         )
-        sample = sample[:at] + put + sample[at + cut :]
+        body = body[:at] + put + body[at + cut :]
     format_ = FORMATS[name]
     assumed = {"provider": "azure", "model": "gpt-4o", "deployment_type": "global"}
-    guess = format_.sniff(Sample(sample.decode("utf-8-sig", errors="replace")), Assumed(**assumed))
+    guess = format_.sniff(Sample(body.decode("utf-8-sig", errors="replace")), Assumed(**assumed))
     assert guess.why
     items: list[Draft | Rejected | Note] = []
     with suppress(InputError):
-        items = read(format_, sample, **assumed)
+        items = read(format_, body, **assumed)
     for item in items:
         match item:
             case Draft():
@@ -56,3 +58,11 @@ def test_no_damage_to_a_file_is_more_than_rejected_rows_or_a_sentence(name, samp
 def test_every_format_and_every_reason_is_documented():
     page = (Path(__file__).parents[3] / "docs/importing.md").read_text("utf-8")
     assert [name for name in (*FORMATS, *REJECT_CODES) if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.name))
+def test_exactly_one_format_takes_a_sample_for_its_own(file):
+    """Or else the order of formats would decide."""
+    head = sample(file)
+    fits = [name for name, format_ in FORMATS.items() if format_.sniff(head, Assumed()).fits]
+    assert len(fits) == 1, fits

@@ -112,6 +112,8 @@ def test_spend_is_kept_as_it_is_written():
     assert only(spend=1.275e-05).provider_cost == Decimal("0.00001275")
 
 
-def test_an_array_is_told_how_to_become_lines():
-    assert "jq" in sniff(Sample(f"[{row().strip()}]"), Assumed()).why
+def test_an_array_is_read_as_its_objects_are():
+    text = f"[{row().strip()},\n{row(request_id='y').strip()}]"
+    assert [item.source_id for item in read(FORMAT, text) if isinstance(item, Draft)] == ["x", "y"]
+    assert sniff(Sample(text), Assumed()).fits
     assert sniff(Sample(row()), Assumed()).fits

@@ -120,10 +120,15 @@ def test_lists_of_pages_and_json_lines_are_read_alike():
         assert len(drafts(text)) == 2
 
 
-@pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"data": 5}\n{', ""])
+@pytest.mark.parametrize("text", ["", "pages", "\x00"])
 def test_a_document_that_is_not_json_is_refused_in_a_sentence(text):
     with pytest.raises(InputError, match="not JSON"):
-        read(FORMAT, text or "{")
+        read(FORMAT, text)
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, '[{"data":' * 100_000, '{"data": [{"results": [{"a', '{"data"'])
+def test_a_document_of_which_nothing_is_whole_is_one_row_that_is_cut_off(text):
+    assert rejected(FORMAT, text) == [(1, "truncated_file")]
 
 
 def test_other_pages_are_told_apart():

@@ -218,12 +218,17 @@ def test_a_cut_off_gzip_is_booked_as_far_as_it_goes_and_not_complete(ledger, tmp
     assert report(ledger).events == 50
 
 
-def test_half_a_json_document_books_nothing(ledger, tmp_path):
+def test_a_json_document_that_is_cut_off_is_booked_as_far_as_it_is_whole(ledger, tmp_path):
     file = tmp_path / "usage.json"
-    file.write_text((DATA / "openai_usage_completions.json").read_text()[:-20])
-    with pytest.raises(InputError, match=r"usage\.json: not JSON"):
-        book(file, ledger, Assumed())
-    assert not ledger.events()
+    whole = (DATA / "openai_usage_completions.json").read_text()
+    file.write_text(whole[:-20])
+    outcome = book(file, ledger, Assumed())
+    assert (outcome.new, outcome.rejected, outcome.complete) == (1, {"truncated_file": 1}, False)
+    assert "breaks off in line 30" in outcome.examples[0].reason
+    file.write_text(whole[: whole.index("num_model_requests")])
+    assert book(file, ledger, Assumed()).read == 0
+    file.write_text(whole)
+    assert book(file, ledger, Assumed()).duplicates == 1
 
 
 def test_a_format_that_the_user_names_must_fit():
@@ -245,11 +250,17 @@ def test_a_trace_asks_for_what_its_rows_do_not_say(assumed, asked):
         choose(TRACE, Assumed(**assumed))
 
 
-def test_a_file_of_no_known_format_says_what_each_looked_for(tmp_path):
+def test_a_file_of_no_known_format_says_what_is_near_and_what_there_is(tmp_path):
     (tmp_path / "x").write_text("hello\nworld\n")
-    with pytest.raises(InputError, match=r"(?s)traces: .*litellm: .*openai_usage: .*csv: ") as caught:
+    with pytest.raises(InputError, match=r"(?s)nearest:\n.*--format: traces, litellm, .*csv") as caught:
         choose(tmp_path / "x", Assumed())
     assert str(tmp_path / "x") in str(caught.value)
+
+
+def test_of_the_known_formats_the_nearest_are_named_first(tmp_path):
+    (tmp_path / "x").write_text('{"request_id": 1, "call_type": "acompletion", "spend": 1}')
+    with pytest.raises(InputError, match=r"nearest:\n  litellm: .*have \"startTime\""):
+        choose(tmp_path / "x", Assumed())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
+import io
 from datetime import UTC, datetime
 
-from tests.ledger.importers.reading import DATA, read, rejected
+from tests.ledger.importers.reading import DATA, NOW, read, rejected
 
 from penstock.ledger.importers.drafts import Assumed, Draft, Rejected, Sample
 from penstock.ledger.importers.traces import FORMAT, sniff
@@ -61,3 +62,11 @@ def test_the_same_rows_with_other_line_ends_are_the_same():
     rows = HEADER + "2023-11-16 18:15:46,374,44\n"
     assert read(FORMAT, rows, **AZURE) == read(FORMAT, rows.replace("\n", "\r\n"), **AZURE)
     assert not any(isinstance(item, Rejected) for item in read(FORMAT, rows, **AZURE))
+
+
+def test_what_is_moved_into_the_future_is_named_as_in_every_format():
+    text = "TIMESTAMP,ContextTokens,GeneratedTokens\n2026-03-14 10:00:00,1,2\n2026-03-17 10:00:00,1,2\n"
+    items = list(FORMAT.read(io.BytesIO(text.encode()), Assumed(provider="azure", model="m", shift_to=NOW), NOW))
+    assert [item.event.at if isinstance(item, Draft) else (item.line, item.code) for item in items] == [
+        NOW, (3, "future_date"),
+    ]  # fmt: skip

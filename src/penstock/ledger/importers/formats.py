@@ -3,12 +3,39 @@
 from pathlib import Path
 
 from penstock.errors import InputError
-from penstock.ledger.importers import litellm, openai_usage, plain_csv, traces
+from penstock.ledger.importers import (
+    anthropic_costs,
+    anthropic_usage,
+    apim_llm,
+    azure_diagnostics,
+    azure_metrics,
+    bedrock,
+    focus,
+    helicone,
+    langfuse,
+    litellm,
+    m365_copilot,
+    openai_costs,
+    openai_usage,
+    otlp,
+    otlp_metrics,
+    plain_csv,
+    plain_parquet,
+    traces,
+    vllm,
+)
 from penstock.ledger.importers.drafts import Assumed, Format
 from penstock.ledger.importers.lines import sample
 
-FORMATS = {format_.name: format_ for format_ in (traces.FORMAT, litellm.FORMAT, openai_usage.FORMAT, plain_csv.FORMAT)}
+ORDER = (
+    traces, litellm, langfuse, helicone, otlp, otlp_metrics, bedrock, apim_llm, azure_diagnostics, azure_metrics,
+    openai_usage, openai_costs, anthropic_usage, anthropic_costs, vllm, m365_copilot, focus, plain_csv, plain_parquet,
+)  # fmt: skip
+FORMATS = {module.FORMAT.name: module.FORMAT for module in ORDER}
 """By name, the most particular first: the first one that fits is taken."""
+
+NEAREST = 3
+"""Formats that are named where none fits."""
 
 
 def choose(path: Path, assumed: Assumed, name: str = "") -> tuple[Format, str]:
@@ -24,13 +51,18 @@ def choose(path: Path, assumed: Assumed, name: str = "") -> tuple[Format, str]:
         if not guess.fits:
             raise InputError(f"{path}: not readable as {name}: {guess.why}")
         return _with_needs(path, FORMATS[name], assumed), "you said so"
-    refused = []
+    refused: list[tuple[float, str]] = []
     for format_ in FORMATS.values():
         guess = format_.sniff(head, assumed)
         if guess.fits:
             return _with_needs(path, format_, assumed), guess.why
-        refused.append(f"  {format_.name}: {guess.why}")
-    raise InputError(f"{path}: no known format:\n" + "\n".join(refused))
+        refused.append((guess.near, f"  {format_.name}: {guess.why}"))
+    nearest = sorted(refused, key=lambda one: -one[0])[:NEAREST]
+    raise InputError(
+        f"{path}: no known format. The nearest:\n"
+        + "\n".join(line for _near, line in nearest)
+        + f"\nAll that can be read, for --format: {', '.join(FORMATS)}"
+    )
 
 
 def _with_needs(path: Path, format_: Format, assumed: Assumed) -> Format:

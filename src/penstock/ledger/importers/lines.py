@@ -1,10 +1,15 @@
 """A file's lines in bounded memory: plain or gzip, whatever it is named, however broken it is."""
 
+import csv
 import gzip
 import zlib
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from penstock.errors import InputError
 from penstock.ledger.importers.drafts import Rejected, Sample
@@ -15,9 +20,9 @@ SAMPLE = 2**16
 SHOWN = 10_000
 """Characters of a bad row that go to the rejects file."""
 
+PARQUET = b"PAR1"
 FOREIGN = {
     b"PK\x03\x04": "a ZIP archive or a spreadsheet: unpack it, or save the sheet as CSV",
-    b"PAR1": "a Parquet file: export it as CSV first",
     b"BZh": "compressed with bzip2: use gzip, or unpack it",
     b"\xfd7zXZ": "compressed with xz: use gzip, or unpack it",
     b"\x28\xb5\x2f\xfd": "compressed with zstd: use gzip, or unpack it",
@@ -64,12 +69,27 @@ def sample(path: Path) -> Sample:
                 raise InputError(f"{path}: the compressed data ends before the first row: copy it again") from None
     if not head.strip():
         raise InputError(f"{path}: the file is empty")
+    if head.startswith(PARQUET):
+        return Sample(_columns(path), is_parquet=True)
     for magic, what in FOREIGN.items():
         if head.startswith(magic):
             raise InputError(f"{path}: this is {what}")
     if b"\0" in head:
         raise InputError(f"{path}: this is a binary file, not rows of text")
     return Sample(head.decode("utf-8-sig", errors="replace"))
+
+
+def _columns(path: Path) -> str:
+    """Return the names of a Parquet file's columns as the header of a CSV."""
+    stream, raw = open_stream(path)
+    with raw, stream:
+        try:
+            names = pq.read_schema(stream).names
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path}: not a whole Parquet file: {str(error)[:200]}") from None
+    out = StringIO()
+    csv.writer(out).writerow(names)
+    return out.getvalue()
 
 
 def lines(stream: BinaryIO, limit: int = LINE_LIMIT) -> Iterator[Line | Rejected]:

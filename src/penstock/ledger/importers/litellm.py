@@ -1,4 +1,4 @@
-"""LiteLLM's spend logs (table LiteLLM_SpendLogs) as JSON Lines.
+"""LiteLLM's spend logs (table LiteLLM_SpendLogs) as JSON Lines or as one array.
 
 Convention (schema.prisma of litellm 1.109): `prompt_tokens` is everything sent, also for Anthropic; what was cached
 stands only in `metadata.usage_object`. `spend` is LiteLLM's own figure, a float: kept as it is written, as
@@ -8,23 +8,17 @@ stands only in `metadata.usage_object`. `spend` is LiteLLM's own figure, a float
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, BinaryIO
 
 from penstock.errors import UsageError
-from penstock.ledger.importers.drafts import Assumed, Draft, Format, Guess, Rejected, Sample
+from penstock.ledger.importers.documents import decoded, json_rows, refused
+from penstock.ledger.importers.drafts import Assumed, Draft, Format, Guess, Rejected, Sample, recognise
 from penstock.ledger.importers.fields import RowError, instant, label, mapping, money, whole
-from penstock.ledger.importers.lines import SHOWN, lines
+from penstock.ledger.importers.providers import provider_of
 from penstock.metering.event import UsageEvent
 from penstock.pricing.usage import Usage, part_of
 
 MARKS = ('"spend"', '"call_type"', '"startTime"')
-PROVIDERS = {
-    "azure_ai": "azure", "azure_text": "azure", "text-completion-openai": "openai", "bedrock": "aws",
-    "bedrock_converse": "aws", "gemini": "google", "vertex_ai": "google", "vertex_ai_beta": "google",
-    "xai": "x-ai", "together_ai": "together", "fireworks_ai": "fireworks", "cohere_chat": "cohere",
-}  # fmt: skip
-"""LiteLLM's name of a provider -> ours, where they differ."""
 ZONES = {"us": "us", "eu": "eu", "apac": "apac"}
 ENDPOINTS = {
     "completion": "chat", "text_completion": "completions", "embedding": "embeddings", "responses": "responses",
@@ -35,35 +29,19 @@ ERRORS = {429: "rate_limited", 408: "timeout", 504: "timeout"}
 
 def sniff(sample: Sample, _assumed: Assumed) -> Guess:
     """Recognise spend, call_type and startTime in the first object."""
-    if all(mark in sample.header for mark in MARKS):
-        if sample.header.startswith("{"):
-            return Guess(True, "its first line is an object with spend, call_type and startTime")
-        return Guess(False, "it is a JSON array: make it one object a line, with: jq -c '.[]'")
-    return Guess(False, "its first line is not an object with spend, call_type and startTime")
+    return recognise(sample, "rows of LiteLLM's spend log", "{", *MARKS)
 
 
 def read(stream: BinaryIO, assumed: Assumed, now: datetime) -> Iterator[Draft | Rejected]:
     """Make one event a row."""
-    for line in lines(stream):
-        if isinstance(line, Rejected):
-            yield line
+    for row in json_rows(stream):
+        if isinstance(row, Rejected):
+            yield row
             continue
         try:
-            yield _draft(_object(line.text), line.text, assumed, now)
-        except RowError as error:
-            yield Rejected(line.number, error.problem, str(error), line.text[:SHOWN])
-        except UsageError as error:
-            yield Rejected(line.number, error.code, str(error), line.text[:SHOWN])
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        row = json.loads(text, parse_float=Decimal)
-    except (ValueError, RecursionError) as error:
-        raise RowError("not_json", f"not a JSON object: {str(error)[:200]}") from None
-    if not isinstance(row, dict):
-        raise RowError("not_json", "not a JSON object")
-    return row
+            yield _draft(row.fields, row.text, assumed, now)
+        except (RowError, UsageError) as error:
+            yield refused(row.number, error, row.text)
 
 
 def _draft(row: dict[str, Any], text: str, assumed: Assumed, now: datetime) -> Draft:
@@ -98,7 +76,7 @@ def _draft(row: dict[str, Any], text: str, assumed: Assumed, now: datetime) -> D
 
 def _decoded(value: Any) -> dict[str, Any]:
     """Read an object that some exports write as a text of JSON."""
-    return mapping(_object(value)) if isinstance(value, str) and value.startswith("{") else mapping(value)
+    return mapping(decoded(value)) if isinstance(value, str) and value.startswith("{") else mapping(value)
 
 
 def _served(row: dict[str, Any], assumed: Assumed) -> tuple[str, str, str]:
@@ -108,7 +86,7 @@ def _served(row: dict[str, Any], assumed: Assumed) -> tuple[str, str, str]:
     if len(parts) > 1 and (not named or parts[0].lower() == named):
         named = named or parts[0].lower()
         parts = parts[1:]
-    provider = PROVIDERS.get(named, named)
+    provider = provider_of(named)
     zone = ZONES.get(parts[0], "") if provider == "azure" and len(parts) > 1 else ""
     if provider == "azure" and len(parts) > 1 and (zone or parts[0] == "global"):
         parts = parts[1:]
@@ -166,4 +144,4 @@ def _tags(value: Any) -> dict[str, str]:
     return {name: text or "true" for name, _, text in pairs if name}
 
 
-FORMAT = Format("litellm", "JSON Lines of LiteLLM's spend logs", sniff, read)
+FORMAT = Format("litellm", "JSON of LiteLLM's spend logs", sniff, read)

@@ -8,24 +8,24 @@ Convention (openai Python package 3.54, `types/admin/organization`): `input_toke
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from decimal import Decimal
 from itertools import chain
 from typing import Any, BinaryIO
 
-from penstock.errors import InputError, UsageError
+from penstock.errors import UsageError
+from penstock.ledger.importers.cut_json import Lists
+from penstock.ledger.importers.documents import documents, refused
 from penstock.ledger.importers.drafts import Assumed, Draft, Format, Guess, Note, Rejected, Sample
 from penstock.ledger.importers.fields import RowError, instant, label, mapping, whole
-from penstock.ledger.importers.lines import BROKEN, SHOWN
 from penstock.metering.event import UsageEvent
 from penstock.pricing.usage import Usage, part_of
 
-DOCUMENT_LIMIT = 256 * 2**20
-"""Bytes. A page has at most 31 days or 1,440 minutes of buckets; it cannot be read piece by piece."""
 ENDPOINTS = {
     "organization.usage.completions.result": "chat",
     "organization.usage.embeddings.result": "embeddings",
 }
 TIERS = {"default": "standard", "auto": "standard"}
+WITHIN: Lists = {"data": (), "results": ("start_time", "end_time"), "result": ("start_time", "end_time")}
+"""Lists whose elements may be booked where a page breaks off."""
 DIMENSIONS = ("project_id", "user_id", "api_key_id", "model", "batch", "service_tier", "api_source")
 
 
@@ -34,9 +34,7 @@ def sniff(sample: Sample, _assumed: Assumed) -> Guess:
     if any(name in sample.text for name in ENDPOINTS):
         return Guess(True, "it holds buckets of organization.usage results")
     if "organization.costs.result" in sample.text:
-        return Guess(
-            False, "it is a page of the costs API, which has no models: export /v1/organization/usage/completions"
-        )
+        return Guess(False, "it is a page of the costs API: that is openai_costs")
     if "organization.usage." in sample.text:
         return Guess(False, "of the usage API, completions and embeddings are read; this is another page")
     return Guess(False, "it holds no organization.usage results")
@@ -45,48 +43,28 @@ def sniff(sample: Sample, _assumed: Assumed) -> Guess:
 def read(stream: BinaryIO, assumed: Assumed, now: datetime) -> Iterator[Draft | Rejected | Note]:
     """Make one event of each result of each bucket: a page, a list of pages, or one page or bucket a line."""
     number = 0
-    pages = _documents(stream)
-    if pages and mapping(pages[-1]).get("has_more"):
+    pages = documents(stream, WITHIN)
+    if pages.found and mapping(pages.found[-1]).get("has_more"):
         yield Note("the last page here says has_more: import the pages that follow it, too")
-    for page in pages:
-        for bucket in _buckets(page):
+    for page in pages.found:
+        for bucket in buckets(page):
             for result in bucket.get("results") or bucket.get("result") or ():
                 number += 1
                 try:
+                    pages.refuse_garbled(result)
                     yield _draft(mapping(bucket), mapping(result), assumed, now)
-                except RowError as error:
-                    yield Rejected(number, error.problem, str(error), json.dumps(result, default=str)[:SHOWN])
-                except UsageError as error:
-                    yield Rejected(number, error.code, str(error), json.dumps(result, default=str)[:SHOWN])
+                except (RowError, UsageError) as error:
+                    yield refused(number, error, json.dumps(result, default=str))
+    yield from pages.rejected_after(number)
 
 
-def _documents(stream: BinaryIO) -> list[Any]:
-    try:
-        data = stream.read(DOCUMENT_LIMIT + 1)
-    except BROKEN:
-        raise InputError("the compressed data ends early, and half a JSON document cannot be read") from None
-    if len(data) > DOCUMENT_LIMIT:
-        raise InputError(f"the document is larger than {DOCUMENT_LIMIT // 2**20} MiB: export fewer days at a time")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"byte {error.start + 1} is not UTF-8: save the file as UTF-8") from None
-    try:
-        document = json.loads(text, parse_float=Decimal)
-    except (ValueError, RecursionError) as whole_error:
-        try:
-            return [json.loads(line, parse_float=Decimal) for line in text.splitlines() if line.strip()]
-        except (ValueError, RecursionError):
-            raise InputError(f"not JSON, and not one JSON object a line: {whole_error}") from None
-    return document if isinstance(document, list) else [document]
-
-
-def _buckets(page: Any) -> Iterator[dict[str, Any]]:
+def buckets(page: Any) -> Iterator[dict[str, Any]]:
+    """Return the buckets of a page, of a page of pages, or the one that this is."""
     found = mapping(page)
     if found.get("object") == "bucket":
         return iter([found])
     inner = found.get("data")
-    return chain.from_iterable(_buckets(bucket) for bucket in inner) if isinstance(inner, list) else iter(())
+    return chain.from_iterable(buckets(bucket) for bucket in inner) if isinstance(inner, list) else iter(())
 
 
 def _draft(bucket: dict[str, Any], result: dict[str, Any], assumed: Assumed, now: datetime) -> Draft:

@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import BinaryIO, NamedTuple
 
 from penstock.errors import InputError, UsageError
+from penstock.ledger.importers.documents import refused
 from penstock.ledger.importers.drafts import Assumed, Draft, Format, Guess, Note, Rejected, Sample
 from penstock.ledger.importers.fields import RowError, deployment_type, instant, label, money, whole
-from penstock.ledger.importers.lines import SHOWN, Line, lines
+from penstock.ledger.importers.lines import Line, lines
 from penstock.metering.event import Outcome, UsageEvent
 from penstock.pricing.usage import Usage, part_of
 
@@ -89,6 +90,11 @@ def missing(header: Header, assumed: Assumed) -> list[str]:
 
 def sniff(sample: Sample, assumed: Assumed) -> Guess:
     """Recognise a header with a time, a model and tokens."""
+    return Guess(False, "it is a Parquet file") if sample.is_parquet else lacks(sample, assumed)
+
+
+def lacks(sample: Sample, assumed: Assumed) -> Guess:
+    """Say which columns a header lacks, or that it has all that is needed."""
     try:
         header = header_of(sample.header)
     except InputError as error:
@@ -99,7 +105,8 @@ def sniff(sample: Sample, assumed: Assumed) -> Guess:
     if lacking:
         stand_in = [f"--{name} NAME" for name in lacking if name in ("provider", "model")]
         or_say = f" (or say {' '.join(stand_in)})" if stand_in else ""
-        return Guess(False, f"its header has no column {', '.join(lacking)}{or_say}")
+        near = sum(bool(column) for column in header.columns) / 20
+        return Guess(False, f"its header has no column {', '.join(lacking)}{or_say}", min(near, 0.9))
     return Guess(True, f"its header has {', '.join(column for column in header.columns if column)}")
 
 
@@ -117,11 +124,9 @@ def read(stream: BinaryIO, assumed: Assumed, now: datetime) -> Iterator[Draft | 
                 yield Note(f"columns not read: {', '.join(header.ignored)}")
         else:
             try:
-                yield _draft(_cells(line, header), assumed, now)
-            except RowError as error:
-                yield Rejected(line.number, error.problem, str(error), line.text[:SHOWN])
-            except UsageError as error:
-                yield Rejected(line.number, error.code, str(error), line.text[:SHOWN])
+                yield draft_of(_cells(line, header), assumed, now)
+            except (RowError, UsageError) as error:
+                yield refused(line.number, error, line.text)
 
 
 def _cells(line: Line, header: Header) -> dict[str, str]:
@@ -134,7 +139,9 @@ def _cells(line: Line, header: Header) -> dict[str, str]:
     return {column: label(cell) for column, cell in zip(header.columns, cells, strict=True) if column}
 
 
-def _draft(row: dict[str, str], assumed: Assumed, now: datetime) -> Draft:
+def draft_of(row: dict[str, str], assumed: Assumed, now: datetime) -> Draft:
+    """Make an event of the cells of a row, by column."""
+
     def said(column: str) -> str:
         return row.get(column) or str(getattr(assumed, column))
 

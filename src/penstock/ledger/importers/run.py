@@ -38,6 +38,8 @@ class Imported:
     file: Path
     format: str
     why: str
+    books: bool = True
+    """Whether a file of this format holds events at all."""
     read: int = 0
     """Events that the file holds."""
     new: int = 0
@@ -55,16 +57,20 @@ class Imported:
     early: Counter[str] = field(default_factory=Counter)
     """Events older than every price known, by the row that stands in."""
     provider_cost: Decimal | None = None
-    """What the source says was charged, where it says so ..."""
+    """What the source says was charged, where it says so and the price books do, too ..."""
     compared: Decimal = Decimal(0)
     """... and what the price books say for those same events."""
+    charged: Counter[str] = field(default_factory=Counter)
+    """Events that say what was charged and nothing that could be priced, by model."""
+    charges: Decimal = Decimal(0)
+    """What the source says was charged for all events without a price of ours: it is in no total."""
     first: datetime | None = None
     last: datetime | None = None
 
     @property
     def complete(self) -> bool:
         """Whether the file was read to its end, and anything in it could be booked."""
-        return self.read > 0 and "truncated_file" not in self.rejected
+        return (self.read > 0 or not self.books) and "truncated_file" not in self.rejected
 
 
 def import_file(
@@ -82,7 +88,7 @@ def import_file(
     `progress` is told how many bytes of the file have been read.
     """
     format_, why = chosen
-    outcome = Imported(path, format_.name, why)
+    outcome = Imported(path, format_.name, why, format_.books)
     stream, raw = open_stream(path)
     with raw, stream, EqualRows() as seen, closing(Rejects(outcome, ledger.folder if ledger else None)) as rejects:
         events = _events(format_.read(stream, assumed, now), Pricing(catalog), seen, rejects, outcome)
@@ -125,14 +131,22 @@ def _events(
             reason = f"the id {name} stood in this file before, with other values: give attempts numbers of their own"
             rejects.add(Rejected(0, "repeated_id", reason, item.content.replace("\x1f", " ")))
         else:
-            event = pricing.priced(item.event, id=_id(outcome.format, item, seen), source=outcome.format)
+            event = pricing.priced(
+                item.event, id=_id(outcome.format, item, seen), source=outcome.format, only_charged=item.only_charged
+            )
             _count(event, pricing, outcome)
             yield event
 
 
 def _id(format_name: str, draft: Draft, seen: EqualRows) -> str:
     """Digest what stays the same when the file is renamed, packed anew or reordered."""
-    own = ("id", draft.source_id) if draft.source_id else ("row", draft.content, str(seen.ordinal(draft.content)))
+    if draft.source_id:
+        return id_of(format_name, "id", draft.source_id)
+    return id_of(format_name, "row", draft.content, str(seen.ordinal(draft.content)))
+
+
+def id_of(format_name: str, *own: str) -> str:
+    """Return an event's id: 32 hex digits, made of what the source says."""
     return sha256("\x1e".join((format_name, *own)).encode()).hexdigest()[:32]
 
 
@@ -141,14 +155,16 @@ def _count(event: UsageEvent, pricing: "Pricing", outcome: Imported) -> None:
     outcome.first = min(outcome.first or event.at, event.at)
     outcome.last = max(outcome.last or event.at, event.at)
     if event.cost is None:
-        outcome.unpriced[event.model] += 1
+        only_charged = event.provider_cost is not None and not event.usage.units()
+        (outcome.charged if only_charged else outcome.unpriced)[event.model] += 1
+        outcome.charges += event.provider_cost or Decimal(0)
     else:
         outcome.cost += event.cost
     if event.price_row and event.at < pricing.starts[event.price_row]:
         outcome.early[event.price_row] += 1
-    if event.provider_cost is not None:
+    if event.provider_cost is not None and event.cost is not None:
         outcome.provider_cost = (outcome.provider_cost or Decimal(0)) + event.provider_cost
-        outcome.compared += event.cost or Decimal(0)
+        outcome.compared += event.cost
 
 
 class Pricing:
@@ -160,16 +176,24 @@ class Pricing:
         self.starts: dict[str, datetime] = {}
         """When the rows that were used come into force."""
 
-    def priced(self, event: UsageEvent, *, id: str, source: str) -> UsageEvent:  # noqa: A002  # its field's name
-        """Name the event, and the model as the books do, and price the usage."""
-        key = self._key(event)
-        cost = self._cost(key, event)
+    def priced(
+        self,
+        event: UsageEvent,
+        *,
+        id: str,  # noqa: A002  # its field's name
+        source: str,
+        only_charged: bool = False,
+    ) -> UsageEvent:
+        """Name the event, and the model as the books do, and price the usage; a mere charge has none to price."""
+        key = self.key(event)
+        cost = Cost(state="unpriced", total=None) if only_charged else self._cost(key, event)
         return replace(
             event, id=id, source=source, request_id=event.request_id or id, model=key.model, version=key.version,
             price_state=cost.state, cost=cost.total, price_book=cost.book, price_row=cost.row, price_hash=cost.row_hash,
         )  # fmt: skip
 
-    def _key(self, event: UsageEvent) -> PriceKey:
+    def key(self, event: UsageEvent) -> PriceKey:
+        """Name what was used as the price books do."""
         said = (event.provider, event.model, event.version, event.deployment_type, event.region, event.mode)
         key = self._keys.get(said)
         if key is None:
@@ -183,8 +207,9 @@ class Pricing:
         return key
 
     def _cost(self, key: PriceKey, event: UsageEvent) -> Cost:
-        # The context tier is that of one call: an aggregate is priced by the size of its average call.
-        size = event.usage.input_tokens // max(event.requests, 1)
+        # The context tier is that of one call: an aggregate is priced by the size of its average call, and as an
+        # ordinary call where nobody says how many it holds.
+        size = event.usage.input_tokens // event.requests if event.requests else 0
         row = self._catalog.row(key, event.at, size)
         if row is None:
             return self._catalog.price(key, event.usage, event.at)

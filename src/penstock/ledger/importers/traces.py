@@ -38,7 +38,9 @@ def read(stream: BinaryIO, assumed: Assumed, now: datetime) -> Iterator[Draft | 
             at, usage = _row(cells, now)
             if shift is None and assumed.shift_to is not None:
                 shift = assumed.shift_to - at
-            yield _draft(cells, at + (shift or timedelta(0)), usage, assumed, now)
+            if shift:
+                at = instant((at + shift).isoformat(), "TIMESTAMP moved by --shift-to", now)
+            yield _draft(cells, at, usage, assumed, now)
         except RowError as error:
             yield Rejected(line.number, error.problem, str(error), line.text[:SHOWN])
 
