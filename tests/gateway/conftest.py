@@ -51,12 +51,12 @@ class Server:
     """`penstock serve` in processes of its own."""
 
     def __init__(self, folder: Path, settings: str, *options: str, environment: dict[str, str] | None = None,
-                 data: Path | None = None) -> None:  # fmt: skip
+                 data: Path | None = None, port: int = 0) -> None:  # fmt: skip
         self.folder = folder
         self.data = data or folder / "data"
         self.last_bill = ""
         """Dollars that the sandbox had billed when it was told to stop."""
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         file = folder / "penstock.toml"
         file.write_text(settings, "utf-8")
@@ -107,6 +107,10 @@ class Server:
 
     def workers(self) -> list[int]:
         """Process ids of the workers."""
+        return self.children("worker-")
+
+    def children(self, role: str) -> list[int]:
+        """Process ids of the children whose role begins so."""
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
@@ -115,7 +119,7 @@ class Server:
                     parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
                 except OSError:
                     continue
-                if parent == self.process.pid and any(word.startswith(b"worker-") for word in words):
+                if parent == self.process.pid and any(word.startswith(role.encode()) for word in words):
                     found.append(int(entry.name))
         return found
 
@@ -136,10 +140,10 @@ def start(tmp_path):
     """Start servers; they are stopped at the end."""
     servers = []
 
-    def start_one(settings: str = SANDBOX, *options: str, environment=None, data=None) -> Server:
+    def start_one(settings: str = SANDBOX, *options: str, environment=None, data=None, port=0) -> Server:
         folder = tmp_path / f"server-{len(servers)}"
         folder.mkdir()
-        servers.append(Server(folder, settings, *options, environment=environment, data=data))
+        servers.append(Server(folder, settings, *options, environment=environment, data=data, port=port))
         return servers[-1]
 
     yield start_one

@@ -134,6 +134,46 @@ def test_a_stream_that_breaks_is_broken_for_the_client_too_and_what_came_is_coun
     assert attempt["usage"]["output"] == 2
 
 
+def test_a_messages_stream_that_breaks_is_not_booked_with_the_token_it_began_with(start, providers):
+    usage = {"input_tokens": 1000, "cache_read_input_tokens": 300, "output_tokens": 1}
+    began = {"type": "message_start", "message": {"id": "m", "model": "claude-sonnet-5", "usage": usage}}
+    wrote = {
+        "type": "content_block_delta",
+        "index": 0,
+        "delta": {"type": "text_delta", "text": "some more words " * 50},
+    }
+    sent = [f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in (began, wrote)]
+    only = providers(lambda _: stream(sent, end=False))
+    server = start(f'[[providers]]\nname = "anthropic"\nkind = "anthropic"\nbase_url = "{only.url}"\n')
+    body = {"model": "claude-sonnet-5", "max_tokens": 900, "messages": CHAT["messages"], "stream": True}
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.request("POST", "/v1/messages", json.dumps(body), {"anthropic-version": "2023-06-01"})
+    reply = connection.getresponse()
+    with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        reply.read()
+    reply.close()
+    connection.close()
+    attempt = found(server, dict(reply.headers))["attempts"][0]
+    assert (attempt["outcome"], attempt["error"], attempt["usage_source"]) == ("error", "connection", "estimated")
+    assert (attempt["usage"]["input"], attempt["usage"]["cache_read"]) == (1000, 300)
+    assert attempt["usage"]["output"] > 100
+
+
+def test_another_penstock_behind_this_one_does_not_speak_in_its_name(start):
+    behind = start()
+    server = start(settings(behind.url))
+    for streamed in (False, True):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection.request("POST", "/v1/chat/completions", json.dumps({**CHAT, "stream": streamed}))
+        with connection.getresponse() as reply:
+            reply.read()
+            said = [(name, value) for name, value in reply.getheaders() if name.startswith("x-penstock-")]
+        connection.close()
+        assert len(dict(said)) == len(said) == (2 if streamed else 4)
+        assert dict(said)["x-penstock-decision"] == "d0#1"
+        assert found(server, dict(said))["attempts"][0]["outcome"] == "ok"
+
+
 def test_a_packed_reply_is_read_although_it_is_passed_on_packed(start, providers):
     packed = gzip.compress(json.dumps(OK).encode())
     only = providers(lambda _: whole(packed, extra="content-encoding: gzip\r\n"))

@@ -8,10 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 from tests.gateway.conftest import SANDBOX
-from tests.gateway.soak import one_run
+from tests.gateway.soak import Acknowledged, Lost, compare, one_run
+
+from penstock.metering.event import UsageEvent, utc_now
 
 BODY = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hold?"}], "max_tokens": 5})
 STREAM = json.dumps({**json.loads(BODY), "stream": True})
@@ -44,12 +47,60 @@ async def one_call(port: int, body: str, begun: Callable[[], None] = lambda: Non
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_killing_workers_under_load_loses_nothing_acknowledged_and_the_ledger_is_the_bill(tmp_path, seed):
+def test_killing_workers_under_load_loses_nothing_acknowledged_and_each_call_on_the_bill_is_accounted_for(
+    tmp_path, seed
+):
     found = one_run(tmp_path, random.Random(seed), kills=2)
     assert found.problems == []
     assert found.kills > 0
     assert found.acknowledged > 20
+    assert found.ledger + found.lost_cost == found.bill
     assert "started again" in (tmp_path / "server.log").read_text()
+
+
+def event(call: str, cost: str = "2", **more) -> UsageEvent:
+    now = utc_now()
+    return UsageEvent(
+        id=f"{call}-{cost}", at=now, recorded_at=now, request_id=f"r-{call}", run=call, provider="p", model="m",
+        price_state="priced", cost=Decimal(cost), **more,
+    )  # fmt: skip
+
+
+def entry(call: str, cost: str = "2") -> dict[str, str]:
+    return {"client_request_id": call, "cost": cost}
+
+
+ANSWERED = {"a": Acknowledged("r-a", Decimal(2))}
+HELD = {"a": "worker 7, kill 1"}
+
+
+@pytest.mark.parametrize(
+    ("events", "bill", "answered", "held"),
+    [
+        ([], [entry("a")], {}, {}),
+        ([], [entry("a")], ANSWERED, HELD),
+        ([], [entry("a"), entry("a")], {}, HELD),
+        ([], [], ANSWERED, HELD),
+        ([event("a")], [], {}, HELD),
+        ([event("a"), event("a")], [entry("a")], {}, HELD),
+        ([event("a")], [entry("a"), entry("a")], {}, HELD),
+        ([event("a", "2.0000000001")], [entry("a")], {}, {}),
+        ([event("a", "3")], [entry("a", "3")], ANSWERED, {}),
+        ([event("a")], [entry("a")], {"a": Acknowledged("another", None)}, {}),
+        ([event("a", "0")], [entry("a", "0.1")], {}, {}),
+        ([event("b")], [entry("a")], {}, HELD),
+    ],
+)
+def test_a_difference_between_ledger_and_bill_that_no_kill_explains_is_found(events, bill, answered, held):
+    assert compare(events, bill, answered, held)[1]
+
+
+def test_a_call_that_died_with_its_worker_is_named_with_what_it_cost():
+    failed = event("b", "0", outcome="error", status=0, error="connection")
+    assert compare([event("c"), failed], [entry("a"), entry("c")], {}, HELD) == (
+        [Lost("a", Decimal(2), "worker 7, kill 1")],
+        [],
+    )
 
 
 def test_a_torn_last_record_is_set_aside_and_said(start):

@@ -115,4 +115,6 @@ def test_a_disk_that_hangs_gets_a_bounded_queue_and_the_configured_answer(start,
             assert late == [200] * 16
         until(lambda: calls.one() == 200)
         server.stop()
-        assert calls.acknowledged.items() <= booked(disk / "data").items()
+        costs = booked(disk / "data")
+        assert calls.acknowledged.items() <= costs.items()
+        assert sum(costs.values()) == Decimal(server.last_bill)

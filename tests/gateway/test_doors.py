@@ -15,11 +15,16 @@ from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
+import h11
 import httpx2
 import openai
 import pytest
 import trustme
-from tests.gateway.conftest import SANDBOX, Server
+from tests.gateway.conftest import SANDBOX, Server, free_port
+
+from penstock.errors import InputError
+from penstock.gateway import supervisor
+from penstock.gateway.listening import open_sockets
 
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Who holds the gate?"}], "max_tokens": 5}
 PLAIN = json.dumps(BODY).encode()
@@ -31,13 +36,13 @@ def request(body: bytes = PLAIN, more: str = "") -> bytes:
     return f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def refused(folder: Path, settings: str, *options: str) -> str:
+def refused(folder: Path, settings: str, *options: str, **environment: str) -> str:
     """Start a server that cannot start; return the one sentence that it says."""
     file = folder / "refused.toml"
     file.write_text(settings, "utf-8")
     said = subprocess.run(
         [sys.executable, "-m", "penstock", "serve", "--config", str(file), "--data", str(folder / "none"), *options],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment},
     )  # fmt: skip
     assert said.returncode == 2, said
     assert "Traceback" not in said.stderr
@@ -221,6 +226,60 @@ def test_a_taken_port_and_an_address_of_elsewhere_are_said_to_be_so(server, tmp_
     assert "an address of this machine" in refused(tmp_path, SANDBOX, "--host", "192.0.2.1", "--port", "4999")
 
 
+def test_a_host_that_is_none_is_named_with_what_to_give_instead(monkeypatch):
+    def unknown(*_: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket.socket, "bind", unknown)  # the real one would ask name servers
+    with pytest.raises(InputError) as refusal:
+        open_sockets("bad.name", 4999, "", count=1)
+    assert str(refusal.value) == (
+        "Cannot listen on host 'bad.name': no address is known by that name (Name or service not known). Give an "
+        "address of this machine, without scheme and port: 127.0.0.1 (this machine alone), 0.0.0.0 (all its "
+        "addresses), ::1 or :: (the same with IPv6)."
+    )
+
+
+def test_a_host_that_can_be_no_name_is_said_to_be_none():
+    with pytest.raises(InputError, match=r"no address is known by that name .host name must not contain null"):
+        open_sockets("a\0b", 4999, "", count=1)
+
+
+def test_an_empty_host_is_not_every_address(tmp_path):
+    assert "`host` is empty. Give an address" in refused(tmp_path, f'[server]\nhost = ""\n{SANDBOX}')
+
+
+def test_a_temporary_folder_with_too_long_a_path_for_sockets_is_named(tmp_path):
+    long = tmp_path / ("x" * 80)
+    long.mkdir()
+    said = refused(tmp_path, SANDBOX, "--port", str(free_port()), TMPDIR=str(long))
+    assert f"The temporary folder {long} has too long a path for Unix sockets" in said
+    assert "TMPDIR" in said
+    assert list(long.iterdir()) == []
+
+
+def test_no_cleaner_of_temporary_folders_finds_anything_old_in_that_of_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "YOUNG_SECONDS", 0.01)
+    inner = tmp_path / "1" / "control.sock"
+    inner.parent.mkdir()
+    inner.touch()
+
+    def seen() -> float:
+        return min(path.stat().st_mtime for path in (tmp_path, inner.parent, inner))
+
+    async def story() -> None:
+        keeping = asyncio.create_task(supervisor.keep_young(tmp_path))
+        for _ in range(2):
+            for path in (inner, inner.parent, tmp_path):
+                os.utime(path, (0, 0))
+            while not seen():
+                await asyncio.sleep(0.005)
+        keeping.cancel()
+
+    asyncio.run(asyncio.wait_for(story(), 30))
+    assert seen() > 0
+
+
 # Halves
 
 
@@ -241,6 +300,37 @@ def test_a_client_that_closes_its_half_after_asking_gets_its_whole_answer_and_it
 
 def rows(server: Server) -> list[dict]:
     return server.get("/api/requests")["requests"]
+
+
+# Permission
+
+
+def test_a_pipelined_client_that_waits_for_permission_gets_it_when_its_turn_comes(server):
+    first, second = h11.Connection(h11.CLIENT), h11.Connection(h11.CLIENT)
+    fields = [("host", "x"), ("content-length", str(len(PLAIN)))]
+    slow = [*fields, ("x-sandbox", "first_ms=400")]
+
+    def head(of: h11.Connection, more: list[tuple[str, str]]) -> bytes:
+        return of.send(h11.Request(method="POST", target=PATH, headers=more))
+
+    with socket.create_connection(("127.0.0.1", server.port), 20) as client:
+
+        def heard(by: h11.Connection) -> h11.Event:
+            while (event := by.next_event()) is h11.NEED_DATA:
+                by.receive_data(client.recv(65536))
+            return event
+
+        both = head(first, slow) + first.send(h11.Data(PLAIN)) + first.send(h11.EndOfMessage())
+        client.sendall(both + head(second, [*fields, ("expect", "100-continue")]))
+        assert heard(first).status_code == 200
+        while type(heard(first)) is not h11.EndOfMessage:
+            pass
+        if first.trailing_data[0]:  # to be given nothing is the connection's end
+            second.receive_data(first.trailing_data[0])
+        permission = heard(second)
+        assert (type(permission), permission.status_code) == (h11.InformationalResponse, 100)
+        client.sendall(second.send(h11.Data(PLAIN)) + second.send(h11.EndOfMessage()))
+        assert heard(second).status_code == 200
 
 
 # Changes under load
@@ -419,3 +509,29 @@ def test_who_waits_while_a_dead_worker_is_replaced_is_served_by_the_next_one(sta
     asyncio.run(wait())
     assert statuses == [200] * 30
     assert "started again" in server.log.read_text()
+
+
+def test_pages_and_api_follow_commands_and_settings(start):
+    """The control process reads the settings once: after a change there is a new one."""
+    server = start('[[budgets]]\ndollars = 10\n[chargeback]\nby = "team"\n[proof]\nmargin = 0.02\n' + SANDBOX)
+
+    def said(path: str) -> dict:
+        return httpx2.get(f"{server.url}{path}", timeout=30).json()
+
+    def limits() -> dict[str, str]:
+        rows = httpx2.get(f"{server.url}/figures/summary/budgets.csv", timeout=30).text.splitlines()[1:]
+        page = {row.split(",")[0]: row.split(",")[2] for row in rows}
+        api = {one["scope"]: one["limit"] for one in said("/api/budgets")["budgets"]}
+        return page if page == api else {}
+
+    assert limits() == {"everything": "10"}
+    command = [sys.executable, "-m", "penstock", "budgets", "set", "7", "--scope", "team=red", "--data", server.data]
+    subprocess.run(command, check=True, capture_output=True, cwd=server.folder, timeout=60)
+    wait_for(lambda: limits() == {"everything": "10", "team=red": "7"})
+    assert (said("/api/savings")["margin"], said("/api/reports/chargeback")["by"]) == (0.02, "team")
+    changed = '[[budgets]]\ndollars = 25\n[chargeback]\nby = "app"\n[proof]\nmargin = 0.1\n'
+    (server.folder / "penstock.toml").write_text(changed + SANDBOX)
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "the new settings are in force" in server.log.read_text())
+    wait_for(lambda: limits() == {"everything": "25", "team=red": "7"})
+    assert (said("/api/savings")["margin"], said("/api/reports/chargeback")["by"]) == (0.1, "app")

@@ -132,6 +132,13 @@ PLAIN = {
         code="bad_reply", source="counted",
     ),
     "says wait, wait, and answers": through([b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 5, *whole(GOOD)], GOOD),
+    "says wait with a body, in chunks": broken(
+        b"HTTP/1.1 103 Early Hints\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n\r\n", *whole(GOOD),
+        code="bad_reply", source="counted",
+    ),
+    "says wait with a body": broken(
+        b"HTTP/1.1 103 Early Hints\r\ncontent-length: 1\r\n\r\n{", *whole(GOOD), code="bad_reply", source="counted"
+    ),
     "says wait without end": broken(
         *[b"HTTP/1.1 100 Continue\r\n\r\n" * 1000] * 40, None, code="bad_reply", source="counted"
     ),
@@ -354,7 +361,17 @@ def read_all(one: socket.socket) -> bytes:
     return said
 
 
-@pytest.mark.parametrize("begun", [b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-Slow: ", head_for(1000) + b"{"])
+IN_CHUNKS = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-Slow: ", head_for(1000) + b"{", IN_CHUNKS + b"ff\r\n",
+        IN_CHUNKS + b"5;slow=", IN_CHUNKS + b"0\r\nX-Slow: ",
+    ],
+    ids=["head", "body", "chunk", "extension", "trailer"],
+)  # fmt: skip
 def test_clients_that_speak_slowly_are_told_to_go_and_hold_nobody_up(begun, hostile):
     before = calm(hostile)
     many = [open_one(hostile) for _ in range(200)]

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.errors import InputError
 from penstock.gateway.endpoints import CHAT, MESSAGES, RESPONSES, azure_deployment, is_free
 from penstock.gateway.heads import Head
-from penstock.gateway.providers import Destination, with_model, with_usage
+from penstock.gateway.providers import Destination, provider_key, with_model, with_usage
 from penstock.policies.deployments import Deployment, Provider, target_of
 
 
@@ -121,6 +122,8 @@ def test_a_name_cannot_become_a_request_of_its_own():
     [
         b"/v1/files/../chat/completions", b"/v1/files/%2e%2e/chat/completions", b"/v1/filesystem", b"/v1/files//x/..",
         b"/v1/batches/..%2fchat/completions", b"/v1/messages/count_tokens/../", b"/v1/files\\..\\x",
+        b"/v1/files/..;/chat/completions", b"/v1/files/..;a=b/chat/completions", b"/v1/files/x/..%3bx",
+        b"/v1/files/%252e%252E/chat/completions", b"/v1/files/..%252fchat/completions", b"/v1/responses/..;/x/cancel",
     ],
 )  # fmt: skip
 def test_a_sly_path_is_not_free(path):
@@ -143,3 +146,63 @@ def test_a_key_that_is_named_and_missing_is_not_replaced_by_the_clients():
     sent = destination(api_key_env="NOT_SET").request(head, "POST", "/p", b"")
     assert b"client" not in sent
     assert b"cookie" not in sent
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    (b"authorization", b"Bearer psk_k7f3q2ab_" + b"x" * 43),
+    (b"authorization", b"bearer psk_typo"),
+    (b"api-key", b"psk_k7f3q2ab_" + b"x" * 43),
+    (b"x-api-key", b" psk_k7f3q2ab_" + b"x" * 43),
+    (b"x-penstock-key", b"psk_k7f3q2ab_" + b"x" * 43),
+    (b"x-anything", b"key=psk_k7f3q2ab_" + b"x" * 43),
+])  # fmt: skip
+@pytest.mark.parametrize("named", ["", "KEY"])
+def test_a_virtual_key_goes_to_no_provider(name, value, named):
+    head = Head()
+    head.headers = [(name, value), (b"x-kept", b"psk is no key")]
+    sent = destination(api_key_env=named).request(head, "POST", "/p", b"{}")
+    assert b"psk_" not in sent
+    assert b"x-kept: psk is no key\r\n" in sent
+
+
+def test_cookies_and_keys_go_to_our_own_process_alone():
+    head = Head()
+    head.headers = [(b"cookie", b"a=b"), (b"authorization", b"Bearer psk_k7f3q2ab_" + b"x" * 43)]
+    loop = asyncio.new_event_loop()
+    loop.close()
+    ours = Destination(Provider(name="control", base_url="http://localhost"), loop, {}, ours=True)
+    assert b"cookie: a=b\r\nauthorization: Bearer psk_" in ours.request(head, "GET", "/p", b"")
+    assert b"cookie" not in destination().request(head, "POST", "/q", b"")
+
+
+@pytest.mark.parametrize(("mode", "said"), [
+    (0o600, ""), (0o400, ""), (0o440, ""), (0o640, ""), (0o644, "chmod 600"), (0o604, "chmod 600"),
+    (0o620, "chmod 600"), (0o602, "chmod 600"),
+])  # fmt: skip
+def test_a_key_in_a_file_that_others_can_read_is_refused(tmp_path, mode, said):
+    file = tmp_path / "openai.key"
+    file.write_text("from-a-file\n")
+    file.chmod(mode)
+    provider = Provider(name="p", base_url="http://x", api_key_file=str(file))
+    if said:
+        with pytest.raises(InputError, match=f"{said} {file}"):
+            provider_key(provider)
+        return
+    assert provider_key(provider) == "from-a-file"
+    head = Head()
+    head.headers = [(b"authorization", b"Bearer of-a-client")]
+    sent = destination(api_key_file=str(file)).request(head, "POST", "/p", b"{}")
+    assert b"authorization: Bearer from-a-file\r\n" in sent
+    assert b"of-a-client" not in sent
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"two\nlines", b"\xff\xfe", "ключ".encode()])
+def test_a_file_without_a_usable_key_is_refused_and_its_content_not_said(tmp_path, content):
+    file = tmp_path / "key"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    with pytest.raises(InputError) as caught:
+        provider_key(Provider(name="p", base_url="http://x", api_key_file=str(file)))
+    assert "two" not in str(caught.value)
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        provider_key(Provider(name="p", base_url="http://x", api_key_file=str(tmp_path / "none")))

@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from decimal import Decimal
 
+from penstock.ledger.store import Ledger
+
 SETTINGS = """
 [[providers]]
 name = "openai"
@@ -155,3 +157,13 @@ def test_the_ledger_adds_up_to_the_bill_over_ten_thousand_calls(start):
         plain = next(name for name in sorted(mine, key=len, reverse=True) if model.startswith(name))
         theirs[plain] += Decimal(cost)
     assert mine == theirs
+    _assert_all_are_timed(server)
+
+
+def _assert_all_are_timed(server) -> None:
+    """However quickly an answer came: what took no time counts in no figure of latency."""
+    with Ledger.open(server.data, create=False) as ledger:
+        query = "SELECT count(*) AS n, count(*) FILTER (duration_us <= 0) AS untimed FROM events"
+        [counts] = ledger.moment().select(query, columns=("duration_us",)).to_pylist()
+    assert counts["n"] > CALLS
+    assert counts["untimed"] == 0

@@ -11,6 +11,7 @@ from tests.gateway.framing import Wire
 from penstock.gateway.heads import Head, SeenHeads
 from penstock.gateway.outbox import Outbox
 from penstock.gateway.server import Crowd, Inbound, Request, ServerLimits, status_line
+from penstock.gateway.shortcuts import body_between
 
 
 class Door:
@@ -231,8 +232,10 @@ def test_what_looks_like_an_offer_inside_a_body_is_body(door):
 
 
 def test_an_absolute_target_means_its_path(door):
-    one = door().send(b"GET http://x/a?b HTTP/1.1\r\nHost: x\r\n\r\nGET http://x HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert [asked.head.target for asked in one.asked] == [b"/a?b", b"/"]
+    one = door()
+    for target in (b"http://x/a?b", b"http://x", b"http://x?b", b"HTTP://u:p@x:1/a"):
+        one.send(b"GET " + target + HOST + b"\r\n")
+    assert [asked.head.target for asked in one.asked] == [b"/a?b", b"/", b"/?b", b"/a"]
 
 
 def test_after_the_last_request_of_a_connection_nothing_is_listened_to(door):
@@ -316,6 +319,54 @@ def test_a_client_that_waits_for_permission_gets_it(door):
     assert one.wire.out == b"HTTP/1.1 100 Continue\r\n\r\n"
     one.send(b"hello")
     assert one.asked[0].body == b"hello"
+
+
+EXPECTING = POST.replace(b"\r\n\r\nhello", b"\r\nExpect: 100-continue\r\n\r\n")
+BIDDEN = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@pytest.mark.parametrize("before", [1, 3])
+def test_permission_waits_for_the_answers_before_it_and_no_longer(before, door):
+    one = door(later=True).send(POST * before + EXPECTING)
+    for number in range(before):
+        one.sweep(600)  # who waits for our word is not blamed for being slow
+        assert BIDDEN not in one.wire.out
+        one.answer(one.asked[number])
+        one.send(b"")
+    assert one.wire.out.endswith(b"\r\n\r\nhello" + BIDDEN)
+    one.send(b"wor", b"ld")
+    assert one.asked[-1].body == b"world"
+    one.answer(one.asked[-1])
+    one.send(b"")
+    assert one.wire.out.count(BIDDEN) == 1
+
+
+def test_permission_waits_for_the_end_of_a_stream(door):
+    one = door(later=True).send(POST)
+    one.inbound.start_stream(status_line(200), chunked=True)
+    one.send(EXPECTING)
+    assert BIDDEN not in one.wire.out
+    one.inbound.end_stream(b"x", chunked=True, keep_alive=True)
+    one.send(b"")
+    assert one.wire.out.endswith(b"0\r\n\r\n" + BIDDEN)
+
+
+def test_a_client_that_does_not_wait_for_permission_is_not_given_it_any_more(door):
+    one = door(later=True).send(POST + EXPECTING, b"wor")
+    one.answer(one.asked[0])
+    one.send(b"ld")
+    assert one.asked[1].body == b"world"
+    assert BIDDEN not in one.wire.out
+
+
+def test_who_got_permission_and_does_not_use_it_is_hung_up_on(door):
+    one = door(later=True).send(POST + EXPECTING)
+    one.answer(one.asked[0])
+    one.send(b"")
+    one.sweep(59)
+    assert b" 408 " not in one.wire.out
+    one.sweep(61)
+    assert b" 408 " in one.wire.out
 
 
 def test_a_head_is_answered_without_a_body_of_the_same_length(door):
@@ -418,16 +469,31 @@ def test_a_head_that_was_seen_is_not_parsed_again(door):
     assert one.asked[1].head is one.asked[0].head
 
 
+def test_heads_that_are_remembered_are_bounded_in_bytes_and_the_last_one_is_among_them():
+    seen = SeenHeads()
+    sizes: list[int] = []
+    for number in range(3000):
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nX: %d%s\r\nContent-Length: 5\r\n\r\n" % (number, b"y" * 6000)
+        seen.add(head, Head())
+        assert seen.find(head + b"hello") is not None
+        sizes.append(len(seen._seen))
+    assert max(sizes) * 6000 < SeenHeads.MOST
+    assert sizes[-1] > 100
+
+
 def test_a_seen_head_is_not_mistaken_for_one_that_frames_its_body_otherwise():
     seen = SeenHeads()
     genuine = b"POST / HTTP/1.1\r\nContent-Length: 5\r\nX: y\r\n\r\n"
     seen.add(genuine, Head())
     known = seen.find(genuine + b"hello")
-    assert known.whole(genuine + b"hello", 5) == b"hello"
-    assert known.whole(genuine.replace(b": 5", b": 007") + b"hello!!", 7) == b"hello!!"
+
+    def body(data):
+        return body_between(data, known.before, known.behind)
+
+    assert body(genuine + b"hello") == b"hello"
+    assert body(genuine.replace(b": 5", b": 007") + b"hello!!") == b"hello!!"
     for other in (genuine, genuine + b"hello!", genuine.replace(b": 5", b":\t5") + b"hello", b"X" + genuine + b"hello"):
-        assert known.whole(other, 100) is None
-    assert known.whole(genuine + b"hello", 4) is None
+        assert body(other) is None
     assert seen.find(b"POST / HTTP/1.1\r\nXContent-Length: 5\r\nX: y\r\n\r\nhello") is None
     assert seen.find(b"POST / HTTP/1.1ontent-Length: 5\r\nC\r\nX: y\r\n\r\nhello") is None
     assert seen.find(genuine[:-1]) is None

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.gateway.shortcuts import SeenReply, WholeReply, see_reply
+from penstock.gateway.heads import NEVER_SEEN
+from penstock.gateway.shortcuts import NO_REPLY, SeenReply, body_between, see_reply
 
 REPLY = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Id: 7\r\n"
@@ -13,9 +14,14 @@ REPLY = (
 )
 
 
-def whole_reply(data: bytes) -> WholeReply | None:
+def taken(seen: SeenReply, data: bytes) -> tuple[int, bytes, bytes] | None:
+    body = body_between(data, seen.before, seen.behind)
+    return None if body is None else (seen.status, seen.lines, body)
+
+
+def whole_reply(data: bytes) -> tuple[int, bytes, bytes] | None:
     seen = see_reply(data)
-    return seen.whole(data) if seen else None
+    return taken(seen, data) if seen else None
 
 
 class Parsed:
@@ -50,6 +56,7 @@ def test_a_usual_reply_is_taken_without_the_headers_of_the_hop():
         REPLY.replace(b"X-Id: 7", b"Content-Length: 2"),
         REPLY.replace(b"X-Id: 7", b"Transfer-Encoding: chunked"),
         REPLY.replace(b"X-Id: 7", b"Content-Encoding: gzip"),
+        REPLY.replace(b"X-Id: 7", b"X-Penstock-Cost: 0"),
         REPLY.replace(b"keep-alive", b"close"),
         REPLY.replace(b"X-Id: 7", b"X-Id: 7\r\n folded"),
         REPLY.replace(b"X-Id: 7", b"X-Id : 7"),
@@ -97,14 +104,35 @@ def test_a_head_that_was_seen_never_changes_what_a_reply_means(heads, body):
     seen: SeenReply | None = None
     for lines in heads:
         data = b"HTTP/1.1 200 OK\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n" + body
-        if seen is not None and (again := seen.whole(data)) is not None:
+        if seen is not None and (again := taken(seen, data)) is not None:
             assert again == whole_reply(data)
         seen = see_reply(data) or seen
+
+
+@pytest.mark.parametrize(
+    "before", [REPLY.replace(b"1.1", b"1.0").replace(b"keep-alive", b"x"), REPLY[:-1], b"no reply"]
+)
+def test_what_came_before_changes_nothing_of_what_is_seen_now(before):
+    assert see_reply(before) is None
+    assert see_reply(REPLY) is not None
 
 
 def test_the_same_head_with_another_length_is_known_again():
     seen = see_reply(REPLY)
     other = REPLY.replace(b"Length: 2", b"Length: 11")[:-2] + b"hello again"
-    assert seen.whole(other) == (200, b"Content-Type: application/json\r\nX-Id: 7\r\n", b"hello again")
+    assert taken(seen, other) == (200, b"Content-Type: application/json\r\nX-Id: 7\r\n", b"hello again")
     for not_it in (other[:-1], other + b"x", other.replace(b"X-Id: 7", b"X-Id: 8"), other.replace(b": 11", b": 1x")):
-        assert seen.whole(not_it) is None
+        assert taken(seen, not_it) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x004\x00", b"\x005\rhell", b"\x000\r", b"\x000\n", b"\x000\n\n", b"\x001\n\n", b"\x003\n\n",
+        b"\x005\r\n\r\nhello",
+        b"\x00" + b"23".zfill(21) + b"\n", b"\x00" + b"24".zfill(21) + b"\n\n", b"\x00" + b"23".zfill(21) + b"\r",
+    ],
+)  # fmt: skip
+def test_before_anything_was_seen_nothing_is_taken(data):
+    assert body_between(data, NEVER_SEEN.before, NEVER_SEEN.behind) is None
+    assert body_between(data, NO_REPLY.before, NO_REPLY.behind) is None

@@ -56,14 +56,18 @@ class Booking:
         self._put_failed = self._sync_failed = self._closed = False
         self.error: LedgerError | None = None
         """Why the log cannot be written now, if so: then no new call is taken."""
+        self.behind = False
+        """More waits for the disk, or for longer, than the backlog may hold."""
         self.durable_first = fsync == "always"
         """Replies wait for `durable()` before they end."""
 
     def book(self, event: UsageEvent) -> None:
         """Take one event."""
-        if self._writer.sequence == self._safe:
+        waiting = self._writer.append(event) - self._safe
+        if waiting == 1:
             self._unsafe_since = self._loop.time()
-        self._writer.append(event)
+        elif waiting >= self._backlog.events:
+            self.behind = True
         self._pending += 1
         if self._fsync == "always":
             return
@@ -73,12 +77,14 @@ class Booking:
             self._timer = self._loop.call_later(WRITE_SECONDS, self._tick)
 
     @property
-    def behind(self) -> bool:
-        """Whether more waits for the disk, or for longer, than the backlog may hold."""
-        waiting = self._writer.sequence - self._safe
-        return waiting > 0 and (
-            waiting >= self._backlog.events or self._loop.time() - self._unsafe_since >= self._backlog.seconds
-        )
+    def waiting(self) -> int:
+        """How many events are not yet as safe as promised."""
+        return self._writer.sequence - self._safe
+
+    @property
+    def waiting_seconds(self) -> float:
+        """How long the oldest of these may have waited."""
+        return self._loop.time() - self._unsafe_since if self.waiting else 0.0
 
     async def room(self) -> None:
         """Wait until the backlog has room for another call, or raise `LedgerError`, as it is configured."""
@@ -229,11 +235,14 @@ class Booking:
 
     def _open_the_door(self) -> None:
         """Let in those who wait, once there is room; send away those who waited too long, or wait for a dead disk."""
+        waiting, now = self._writer.sequence - self._safe, self._loop.time()
+        behind = self.behind = waiting > 0 and (
+            waiting >= self._backlog.events or now - self._unsafe_since >= self._backlog.seconds
+        )
         if not self._at_the_door:
             return
-        behind, now = self.behind, self._loop.time()
-        waiting, self._at_the_door = self._at_the_door, []
-        for waiter, until in waiting:
+        queue, self._at_the_door = self._at_the_door, []
+        for waiter, until in queue:
             if self.error is not None:
                 waiter.fail(self.error)
             elif not behind:

@@ -3,12 +3,12 @@
 import asyncio
 import base64
 import ipaddress
+import os
 import ssl
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from msgspec import Struct
 
@@ -61,6 +61,14 @@ def proxy_for(scheme: str, host: str, port: int, setting: str) -> Proxy | None:
         return None
     if setting:
         return read_proxy(setting)
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
+    # Megabytes of a worker that hardly any needs.
+    from urllib.request import (  # type: ignore[attr-defined]  # noqa: PLC0415
+        getproxies_environment,
+        proxy_bypass_environment,
+    )
+
     known = getproxies_environment()
     url = known.get(scheme) or known.get("all")
     if not url or _is_here(host) or proxy_bypass_environment(f"{host}:{port}", known):

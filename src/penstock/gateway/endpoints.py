@@ -34,15 +34,30 @@ METERED: dict[bytes, Endpoint] = {
 
 COUNT_TOKENS = b"/v1/messages/count_tokens"
 MODELS = b"/v1/models"
+OUTCOMES = b"/v1/outcomes"
+"""Ours: how good an answer was."""
 FREE_PREFIXES = (
     MODELS, COUNT_TOKENS, b"/v1/files", b"/v1/batches", b"/openai/v1/files", b"/openai/v1/batches",
     b"/openai/v1/models",
 )  # fmt: skip
 """Paths that are passed on unmetered: what they start is billed elsewhere, or nothing."""
-SLY = re.compile(rb"/\.{0,2}/|/\.{1,2}$|\\")
-"""Segments that lead elsewhere."""
+TELEMETRY = frozenset({b"/v1/traces", b"/v1/metrics", b"/v1/logs"})
+"""Where OpenTelemetry's exporters send to: the control process books what they say of calls made elsewhere."""
+SLY = re.compile(rb"/\.{0,2}(;[^/]*)?/|/\.{1,2}(;[^/]*)?$|\\|%(2e|2f|5c)", re.IGNORECASE)
+"""Segments that lead elsewhere, at least with servers that strip `;...` from them, or decode a path twice."""
 STORED = (b"/v1/responses/", b"/openai/v1/responses/")
 AZURE_DEPLOYMENTS = b"/openai/deployments/"
+
+
+def metered(method: str, path: bytes) -> tuple[Endpoint | None, str]:
+    """Say which call a request is, if it is one that costs money, and the deployment that its path names, if any."""
+    if method != "POST":
+        return None, ""
+    endpoint = METERED.get(path)
+    if endpoint is not None:
+        return endpoint, ""
+    deployment, endpoint = azure_deployment(path) or ("", None)
+    return endpoint, deployment
 
 
 def azure_deployment(path: bytes) -> tuple[str, Endpoint] | None:
@@ -62,6 +77,13 @@ def is_free(method: str, path: bytes) -> bool:
         return True
     free_post = path.endswith((b"/cancel", b"/input_tokens"))
     return path.startswith(STORED) and (method in {"GET", "DELETE"} or free_post)
+
+
+def starts_nothing(path: bytes) -> bool:
+    """Tell whether a free path neither starts work nor shows what others have left at the provider."""
+    return path in {MODELS, b"/openai" + MODELS, COUNT_TOKENS} or path.startswith(
+        (MODELS + b"/", b"/openai/v1/models/")
+    )
 
 
 def is_ai_path(path: bytes) -> bool:

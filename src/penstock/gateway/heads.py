@@ -4,8 +4,10 @@ import re
 
 import httptools
 
-from penstock.gateway.shortcuts import body_between
-from penstock.metering.attribution import Attribution
+from penstock.gateway.endpoints import Endpoint
+from penstock.gateway.shortcuts import NOTHING
+from penstock.metering.attribution import NOBODY, Attribution
+from penstock.policies.keys import Holder
 
 REQUEST_LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) ([!\"$-~]+) (HTTP/1\.[01])\r\n")
 HTTP_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [^ \r\n]+ HTTP/[0-9.]+\r\n")
@@ -25,7 +27,8 @@ class Head:
     """The head of a request: one object for every request of a worker that begins with the same bytes."""
 
     __slots__ = (
-        "expects", "forwarded", "headers", "keep_alive", "length", "method", "path", "payers", "target", "version",
+        "expects", "forwarded", "headers", "holder", "keep_alive", "length", "metered", "method", "path", "payer",
+        "payers", "ring", "target", "version",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -41,6 +44,14 @@ class Head:
         """The client waits for a word before it sends the body."""
         self.keep_alive = True
         self.version = "1.1"
+        self.metered: tuple[Endpoint | None, str] | None = None
+        """Which call this is, and the deployment that the path names: worked out once."""
+        self.ring = 0
+        """Number of the ring of keys by which this head was judged."""
+        self.holder: Holder | None = None
+        """The virtual key that it brings."""
+        self.payer = NOBODY
+        """What the key says of who pays."""
         self.payers: dict[str, Attribution] = {}
         """Who pays, by the user that the body names: worked out once."""
         self.forwarded: dict[str, bytes] = {}
@@ -81,7 +92,9 @@ def read_head(data: bytes) -> Head:
     head = Head()
     head.method = line[1].decode("ascii")
     absolute = ABSOLUTE.match(line[2])
-    head.target = (line[2][absolute.end() :] or b"/") if absolute else line[2]
+    head.target = line[2][absolute.end() :] if absolute else line[2]
+    if absolute and not head.target.startswith(b"/"):
+        head.target = b"/" + head.target
     head.path = head.target.partition(b"?")[0]
     head.version = line[3][5:].decode("ascii")
     head.headers = fields.headers
@@ -150,13 +163,15 @@ class SeenHeads:
     same, so it need not be read again.
     """
 
-    __slots__ = ("_seen",)
-    MOST = 4096
+    __slots__ = ("_bytes", "_seen")
+    MOST = 4 * 1024 * 1024
+    """Bytes of heads that are remembered: what is kept beside each grows with it."""
     LONGEST = 8192
     """Bytes: a head of this size may be remembered."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[bytes, bytes], Seen] = {}
+        self._bytes = 0
 
     def find(self, data: bytes) -> "Seen | None":
         """Return what is known of the head that `data` begins with, if it was seen."""
@@ -176,14 +191,16 @@ class SeenHeads:
         own = data[start - 18 : start - 15].lower() == b"\r\nc" and data.lower().count(b"content-length") == 1
         if start < 15 or len(data) > self.LONGEST or not own or head.length is None or head.expects:
             return
-        if len(self._seen) >= self.MOST:
+        self._bytes += max(len(data), 512)
+        if self._bytes > self.MOST:
             self._seen.clear()
+            self._bytes = len(data)
         before, behind = data[:start], data[data.find(b"\r", start) :]
         self._seen[before, behind] = Seen(head, before, behind)
 
 
 class Seen:
-    """A head, and the bytes before and behind the length of its body."""
+    """A head, and the bytes before and behind the length of its body: see `body_between`."""
 
     __slots__ = ("before", "behind", "head")
 
@@ -192,10 +209,5 @@ class Seen:
         self.before = before
         self.behind = behind
 
-    def whole(self, data: bytes, limit: int) -> bytes | None:
-        """Return the body, if `data` is exactly one request with this head and a body within the limit."""
-        body = body_between(data, self.before, self.behind)
-        return body if body is not None and len(body) <= limit else None
 
-
-NEVER_SEEN = Seen(Head(), b"\0", b"")
+NEVER_SEEN = Seen(Head(), *NOTHING)

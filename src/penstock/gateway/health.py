@@ -19,11 +19,8 @@ class Health:
         self._now = now
         self._failures: dict[str, int] = {}
         self._until: dict[str, float] = {}
-
-    @property
-    def remembers(self) -> bool:
+        self.remembers = False
         """Whether there is anything to hold against anybody."""
-        return bool(self._failures)
 
     def order(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         """Put targets that rest behind the others; none is left out, for a last resort is better than none."""
@@ -32,11 +29,16 @@ class Health:
         now = self._now()
         return tuple(sorted(targets, key=lambda target: self._until.get(target.key, 0.0) > now))
 
+    def rests(self, target: Target) -> bool:
+        """Whether a target rests now."""
+        return self._until.get(target.key, 0.0) > self._now()
+
     def succeeded(self, target: Target) -> None:
         """It answered: whatever was held against it is forgotten."""
         if target.key in self._failures:
             del self._failures[target.key]
             self._until.pop(target.key, None)
+            self.remembers = bool(self._failures)
 
     def failed(self, target: Target, pause: float | None) -> None:
         """It failed in a way that another deployment might not; `pause` is what it asked for, in seconds."""
@@ -47,5 +49,6 @@ class Health:
         rest = pause or 0.0
         if failures >= FAILURES:
             rest = max(rest, FIRST_REST * 2 ** min(failures - FAILURES, 6))
+        self.remembers = True
         if rest:
             self._until[target.key] = self._now() + min(rest, LONGEST_REST)

@@ -101,7 +101,12 @@ def shared_out(sockets: Sequence[socket.socket], workers: int) -> list[list[int]
     return [[one.fileno() for one in sockets[first::workers]] for first in range(workers)]
 
 
+HOSTS = "127.0.0.1 (this machine alone), 0.0.0.0 (all its addresses), ::1 or :: (the same with IPv6)"
+
+
 def _open_tcp(host: str, port: int, *, shared: bool) -> socket.socket:
+    if not host:  # the system would take it for every address
+        raise InputError(f"`host` is empty. Give an address of this machine: {HOSTS}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         opened = socket.socket(family, socket.SOCK_STREAM)
@@ -112,19 +117,25 @@ def _open_tcp(host: str, port: int, *, shared: bool) -> socket.socket:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         opened.bind((host, port))
-    except OSError as error:
+    except (OSError, TypeError) as error:  # the latter for a NUL in it
         opened.close()
         raise _cannot_listen(host, port, error) from None
     return opened
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> InputError:
+def _cannot_listen(host: str, port: int, error: Exception) -> InputError:
+    if isinstance(error, socket.gaierror) or not isinstance(error, OSError):
+        reason = error.strerror if isinstance(error, OSError) else error
+        return InputError(
+            f"Cannot listen on host {host!r}: no address is known by that name ({reason}). Give an address of "
+            f"this machine, without scheme and port: {HOSTS}."
+        )
     if error.errno == errno.EADDRINUSE:
         advice = "Choose another with --port, or stop what is using it."
     elif error.errno in {errno.EACCES, errno.EPERM}:
         advice = "Ports below 1024 are the administrator's; choose another with --port."
     else:
-        advice = "`host` must be an address of this machine."
+        advice = f"`host` must be an address of this machine: {HOSTS}, or one that it has in its network."
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return InputError(f"Cannot listen on {place}: {error.strerror}. {advice}")
 

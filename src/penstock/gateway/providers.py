@@ -5,11 +5,14 @@ import os
 import re
 from asyncio import AbstractEventLoop
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import quote
 
+from penstock.errors import InputError
 from penstock.gateway.dialing import address_of
 from penstock.gateway.endpoints import Endpoint
 from penstock.gateway.heads import Head
+from penstock.gateway.keyring import holds_secret
 from penstock.gateway.outbox import Outbox
 from penstock.gateway.upstream import Origin
 from penstock.policies.deployments import Provider, Target
@@ -19,9 +22,36 @@ NOT_FORWARDED = frozenset(
     b"content-length accept-encoding expect http2-settings cookie".split()
 )
 """Headers that concern one hop only, or that Penstock sets itself."""
-MOST_FORWARDED = 64
+MOST_FORWARDED = 16
 """Heads kept for each head of a client."""
+OWN_HEADERS = frozenset({b"cookie"})
+"""Of those, what a process of this server gets."""
 KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key"})
+
+
+def provider_key(provider: Provider, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the key of a provider, or nothing where none is named or its variable is not set.
+
+    Raises InputError where a file is named that cannot be used, or that others can read.
+    """
+    if not provider.api_key_file:
+        return environment.get(provider.api_key_env, "") if provider.api_key_env else ""
+    file = Path(provider.api_key_file)
+    where = f"The key of provider {provider.name!r} in {file}"
+    try:
+        mode = file.stat().st_mode
+        if mode & 0o027:  # the group may read: a secret that Kubernetes mounts belongs to the pod's group
+            raise InputError(
+                f"{where} is not safe: others on this machine can read or change it. Close it with: chmod 600 {file}"
+            )
+        key = file.read_text("utf-8").strip()
+    except UnicodeDecodeError:
+        raise InputError(f"{where} is not text.") from None
+    except OSError as error:
+        raise InputError(f"{where} cannot be read: {error.strerror}.") from None
+    if not key or not key.isascii() or not key.isprintable():
+        raise InputError(f"{where}: write the key into it, in one line, and nothing else.")
+    return key
 
 
 class Destination:
@@ -33,8 +63,12 @@ class Destination:
         loop: AbstractEventLoop,
         environment: Mapping[str, str] = os.environ,
         outbox: Outbox | None = None,
+        *,
+        ours: bool = False,
     ) -> None:
+        """`ours`: a process of this server, which gets cookies, Penstock's own keys and headers; nobody else does."""
         self.provider = provider
+        self._ours = ours
         address, self.base_path = address_of(
             provider.base_url,
             unix_socket=provider.unix_socket,
@@ -44,7 +78,7 @@ class Destination:
         )
         self.origin = Origin(address, loop, connections=provider.connections, outbox=outbox)
         self._target_prefix = address.target_prefix
-        self._key = environment.get(provider.api_key_env, "") if provider.api_key_env else ""
+        self._key = provider_key(provider, environment)
         fixed = f"host: {address.authority}\r\naccept-encoding: identity\r\n{address.proxy_header}"
         self._fixed = fixed.encode() + self._key_header()
 
@@ -91,11 +125,13 @@ class Destination:
         return forwarded
 
     def _forwarded(self, head: Head, method: str, path: str) -> bytes:
-        own_key = bool(self.provider.api_key_env)  # named, if perhaps not set: the client's is not for this provider
+        own_key = self.provider.has_key  # named, if perhaps not set: the client's is not for this provider
         lines = [f"{method} {self._target_prefix}{path} HTTP/1.1\r\n".encode("latin-1"), self._fixed]
-        left_out = NOT_FORWARDED | _named_by_connection(head)
+        left_out = (NOT_FORWARDED - OWN_HEADERS if self._ours else NOT_FORWARDED) | _named_by_connection(head)
         for name, value in head.headers:
-            if name in left_out or name.startswith(b"x-penstock-") or (own_key and name in KEY_HEADERS):
+            if name in left_out or (own_key and name in KEY_HEADERS):
+                continue
+            if not self._ours and (name.startswith(b"x-penstock-") or holds_secret(name, value)):
                 continue
             lines.append(b"%b: %b\r\n" % (name, value))
         lines.append(b"content-length: ")

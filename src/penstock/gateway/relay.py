@@ -4,7 +4,13 @@ from collections.abc import Callable
 
 from penstock.gateway.server import Inbound
 from penstock.gateway.upstream import Exchange, UpstreamError
+from penstock.metering.readers.sse import EVENT_END
 from penstock.metering.reading import StreamReader
+
+BYTES_A_TOKEN = 3
+"""No stream has fewer: before so many have come for each token that is reserved, nothing is counted."""
+LEAST_BYTES = 4096
+"""So many flow between two countings, and at least a twentieth of what is allowed."""
 
 
 class Relay:
@@ -73,3 +79,75 @@ class Relay:
         """Send what is left, and the end."""
         if not self.gone:
             self._inbound.end_stream(last, chunked=self._chunked, keep_alive=keep_alive)
+
+
+class CountedRelay(Relay):
+    """The sink of a stream that may be cut off: where its tokens could be near what is reserved, `look` is called.
+
+    How near they are is said by the bytes that passed; `look` counts, and answers with `go_on` or `cut`. A plain stream
+    is cut behind a whole event, so that another one can follow.
+    """
+
+    __slots__ = ("_cut", "_look", "_next", "_over", "_passed", "_plain", "_tail")
+
+    def __init__(
+        self,
+        inbound: Inbound,
+        exchange: Exchange,
+        reader: StreamReader,
+        *,
+        chunked: bool,
+        plain: bool,
+        tokens: int,
+        look: Callable[["CountedRelay"], None],
+    ) -> None:
+        super().__init__(inbound, exchange, reader, chunked=chunked)
+        self._plain = plain
+        self._look = look
+        self._passed = 0
+        self._next: float = max(LEAST_BYTES, tokens * BYTES_A_TOKEN)
+        self._tail = b""
+        self._cut: UpstreamError | None = None
+        self._over = False
+
+    @property
+    def passed(self) -> int:
+        """Bytes so far."""
+        return self._passed
+
+    def write(self, data: bytes) -> None:
+        """Read what came, and pass it on, up to where the stream is cut."""
+        if self._over:
+            return
+        before, seen = len(self._tail), self._tail + data
+        if self._cut is not None:
+            end = next((match.end() for match in EVENT_END.finditer(seen) if match.end() > before), 0)
+            super().write(data[: end - before] if end else data)
+            if end:
+                self._end(self._cut)
+        else:
+            super().write(data)
+        self._tail = seen[-3:]
+        self._passed += len(data)
+        if self._passed >= self._next:
+            self._next = float("inf")
+            self._look(self)
+
+    def go_on(self, passed: int, tokens: int, allowed: int) -> None:
+        """Count again when most of what is left could be used up; of `passed` bytes there were `tokens`."""
+        each = passed / tokens if tokens else BYTES_A_TOKEN
+        self._next = passed + max(LEAST_BYTES, each * max((allowed - tokens) * 0.8, allowed * 0.05))
+
+    def cut(self, error: UpstreamError) -> None:
+        """End the stream, now or behind the event that is on its way."""
+        if self._is_not_ours:
+            return
+        if not self._plain or self._tail.endswith((b"\n\n", b"\n\r\n")):
+            self._end(error)
+        else:
+            self._cut = error
+
+    def _end(self, error: UpstreamError) -> None:
+        if not self._is_not_ours:
+            self._over = True
+            self._exchange.connection.abort(error)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from penstock.gateway.heads import NEVER_SEEN, BadRequestError, Head, SeenHeads, may_begin, read_head
 from penstock.gateway.outbox import Outbox
 from penstock.gateway.refusals import refusal_body
+from penstock.gateway.shortcuts import body_between
 from penstock.gateway.unchunked import Unchunked
 from penstock.gateway.upstream import HIGH_WATER
 
@@ -98,8 +99,8 @@ class Inbound(asyncio.Protocol):
     __slots__ = (
         "_ahead", "_asked", "_begun_at", "_blank", "_body", "_buffer", "_busy", "_chunks", "_crowd", "_deaf",
         "_handle", "_head", "_head_only", "_held", "_held_up", "_last", "_limits", "_linger_from", "_loop", "_missing",
-        "_outbox", "_paused", "_quiet_from", "_refusal", "_said_last", "_stuck_at", "_stuck_bytes", "_taking_leave",
-        "closed", "leaving", "on_drained", "on_gone", "streaming", "transport",
+        "_outbox", "_paused", "_plain", "_quiet_from", "_refusal", "_said_last", "_stuck_at", "_stuck_bytes",
+        "_taking_leave", "_unbidden", "closed", "leaving", "on_drained", "on_gone", "streaming", "transport",
     )  # fmt: skip
 
     def __init__(self, crowd: Crowd) -> None:
@@ -120,6 +121,8 @@ class Inbound(asyncio.Protocol):
         self._missing = 0
         """Bytes of it that are still to come."""
         self._chunks: Unchunked | None = None
+        self._unbidden = False
+        """The client waits for a word of ours before it sends the body."""
         self._held = 0
         self._held_up = False
         """The next request waits until the client has taken more of its answers."""
@@ -127,6 +130,8 @@ class Inbound(asyncio.Protocol):
         self._asked = False
         """A request of what was read in this turn has been put to the handler."""
         self._busy = False
+        self._plain = False
+        """The request being answered came whole by itself, and nothing has happened since."""
         self._deaf = False
         """Nothing that the client may still say is listened to."""
         self._refusal = b""
@@ -181,16 +186,18 @@ class Inbound(asyncio.Protocol):
                 self._quiet_from = self._loop.time()
             return
         if self._head is None and not self._busy and not self._buffer:
-            body = self._last.whole(data, self._limits.max_body)
-            if body is None and (seen := self._crowd.seen.find(data)) is not None:
-                self._last = seen
-                body = seen.whole(data, self._limits.max_body)
-            if body is not None:
+            seen = self._last
+            body = body_between(data, seen.before, seen.behind)
+            if body is None and (found := self._crowd.seen.find(data)) is not None:
+                seen = self._last = found
+                body = body_between(data, seen.before, seen.behind)
+            if body is not None and len(body) <= self._limits.max_body:
                 self._busy = True
+                self._plain = not self._taking_leave
                 self._head_only = False  # a remembered head has a body
-                self._handle(self, Request(self._last.head, body))
+                self._handle(self, Request(seen.head, body))
                 return
-        self._asked = False
+        self._asked = self._plain = False
         try:
             while data and not self._deaf:
                 data = self._read_head(data) if self._head is None else self._read_body(self._head, data)
@@ -202,6 +209,7 @@ class Inbound(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more. While its call is under way it may still be listening, as `nc -N` does."""
         self.leaving = self._deaf = True
+        self._plain = False
         waiting = self._busy and not self.streaming and not self._linger_from
         return waiting and self.transport.get_extra_info("sslcontext") is None
 
@@ -227,12 +235,12 @@ class Inbound(asyncio.Protocol):
         if self._buffer:
             data, self._buffer = self._buffer + data, b""
         if data[0] == CR and not self._blank:  # an empty line before a request, as old clients send it after a body
-            if data == b"\r":
+            if data in {b"\r", b"\r\n"}:
                 self._buffer = data
                 return b""
             self._blank = data.startswith(b"\r\n")
-            if self._blank and not (data := data[2:]):
-                return b""
+            if self._blank:
+                data = data[2:]
         end = data.find(b"\r\n\r\n") + 4
         if (len(data) if end < 4 else end) > self._limits.max_headers:
             raise BadRequestError(431, f"The head is larger than {self._limits.max_headers} bytes.")
@@ -264,12 +272,20 @@ class Inbound(asyncio.Protocol):
         self._head = head
         self._blank = False
         self._begun_at = self._begun_at or self._loop.time()
-        if head.expects and not data and not self._busy:
-            self._outbox.write(self.transport, CONTINUE)
+        self._unbidden = head.expects and not data
+        if self._unbidden and not self._busy:
+            self._bid()
         return data
+
+    def _bid(self) -> None:
+        """Ask for the body that is held back for it: an answer to an earlier request must not come behind this."""
+        self._unbidden = False
+        self._begun_at = self._loop.time()
+        self._outbox.write(self.transport, CONTINUE)
 
     def _read_body(self, head: Head, data: bytes) -> bytes:
         """Collect a piece of the body; return what is behind its end."""
+        self._unbidden = False
         chunks = self._chunks
         if chunks is None:
             taken, rest = data[: self._missing], data[self._missing :]
@@ -309,6 +325,7 @@ class Inbound(asyncio.Protocol):
         """There is no request any more that is still coming."""
         self._buffer, self._body = b"", bytearray()
         self._head = self._chunks = None
+        self._unbidden = False
         self._begun_at = 0.0
 
     def _hold(self, size: int) -> None:
@@ -352,6 +369,11 @@ class Inbound(asyncio.Protocol):
     def reply(self, head: bytes, body: bytes, *, keep_alive: bool) -> None:
         """Send a whole response; `head` ends before the empty line, and this adds the length."""
         if self.closed:
+            return
+        if self._plain and keep_alive and not self._stuck_at:  # what is below, where all of it is known
+            self._outbox.write(self.transport, b"%scontent-length: %d\r\n\r\n%s" % (head, len(body), body))
+            self._quiet_from = self._loop.time()
+            self._busy = False
             return
         if self._taking_leave and not self._ahead:
             keep_alive = False
@@ -425,6 +447,8 @@ class Inbound(asyncio.Protocol):
             self._hang_up()
         elif self._deaf:
             self._outbox.close(self.transport)
+        elif self._unbidden:
+            self._bid()
 
     def _next(self) -> None:
         if self.closed:
@@ -447,7 +471,12 @@ class Inbound(asyncio.Protocol):
         elif self._linger_from:
             if quiet > LINGER_SECONDS or now - self._linger_from > LONGEST_LINGER:
                 self.transport.abort()
-        elif self._begun_at and not self._paused and now - self._begun_at > self._limits.request_timeout:
+        elif (
+            self._begun_at
+            and not self._paused
+            and not self._unbidden  # it is we who keep it waiting
+            and now - self._begun_at > self._limits.request_timeout
+        ):
             self._refuse(BadRequestError(408, "The request took too long to come."))
         elif not self._busy and not self._begun_at and quiet > self._limits.idle_timeout:
             self._outbox.close(self.transport)
@@ -455,6 +484,7 @@ class Inbound(asyncio.Protocol):
     def take_leave(self, now: float) -> None:
         """Answer what is under way, say with it that it was the last, and hang up on who has been silent a while."""
         self._taking_leave = True
+        self._plain = False
         if self.transport.is_closing():
             # TLS waits for the other side's goodbye, which an idle client says only when it looks again.
             if now - self._quiet_from > 2 * IDLE_WHEN_LEAVING and not self.transport.get_write_buffer_size():

@@ -9,15 +9,21 @@ import re
 import httptools
 
 UNUSUAL = re.compile(
-    rb"\r\n(?:transfer-encoding:|content-encoding:|trailer:|upgrade:|keep-alive:|content-type:[\t ]*text/event-stream)"
+    rb"\r\n(?:transfer-encoding:|content-encoding:|trailer:|upgrade:|keep-alive:|x-penstock-"
+    rb"|content-type:[\t ]*text/event-stream)"
 )
-"""In lower case: what says that the body is framed in another way, packed, or a stream."""
+"""In lower case: what says that the body is framed in another way, packed, or a stream, or speaks in our name."""
 LENGTH, CONNECTION = b"\r\ncontent-length:", b"\r\nconnection:"
 CONNECTION_LINE = re.compile(rb"\r\nconnection:[^\r]*", re.IGNORECASE)
 WITHOUT_BODY = frozenset({204, 304})
+SHOWN = bytes({*range(0x20, 0x100), 0x09} - {0x7F})
+"""Bytes that a reason phrase may hold."""
 
-WholeReply = tuple[int, bytes, bytes]
-"""Status; header lines without those of the hop, each ended by CRLF; body."""
+
+def check_reason(reason: bytes) -> None:
+    """Raise ValueError for what has no place in a first line; llhttp looks for its end only."""
+    if reason.translate(None, SHOWN):
+        raise ValueError("its status line has characters that do not belong there")
 
 
 class _Judge:
@@ -37,10 +43,15 @@ class _Judge:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._complete = 0
-        if self._complete != 1:
+        if self._complete != 1 or not self._keeps:
             self._parser = httptools.HttpResponseParser(self)  # this one waits for more, or for nothing any more
             return 0
-        return self._parser.get_status_code() if self._keeps else 0
+        status: int = self._parser.get_status_code()
+        return status
+
+    def on_status(self, reason: bytes) -> None:
+        """Look at a first line."""
+        check_reason(reason)
 
     def on_message_complete(self) -> None:
         """Note the end of a reply."""
@@ -51,36 +62,38 @@ class _Judge:
 judge = _Judge()
 
 
+NOTHING = (b"\0", b"\n\n")
+"""What is before and behind the length of no message at all: a length ends at a `\\r`, or at the end of what came."""
+
+
 def body_between(data: bytes, before: bytes, behind: bytes) -> bytes | None:
     """Return the body, if `data` is exactly one message with the head `before`, its length, `behind`."""
-    stop = data.find(b"\r", len(before), len(before) + 12)
-    length = data[len(before) : stop]
-    if not data.startswith(before) or not length.isdigit() or not data.startswith(behind, stop):
-        return None
-    start = stop + len(behind)
-    return data[start:] if int(length) == len(data) - start else None
+    begin = len(before)
+    stop = data.find(b"\r", begin, begin + 12)
+    if data.startswith(before) and data.startswith(behind, stop) and (length := data[begin:stop]).isdigit():
+        body = data[stop + len(behind) :]
+        if int(length) == len(body):
+            return body
+    return None
 
 
 class SeenReply:
     """The head of a reply that was found to be in order, and the bytes before and behind the length of its body.
 
     Servers send the same head again and again, but for the length, at least within a second. A head that is the same
-    to the byte means the same.
+    to the byte means the same, and `body_between` finds its body.
     """
 
     __slots__ = ("before", "behind", "lines", "status")
 
     def __init__(self, before: bytes, behind: bytes, status: int, lines: bytes) -> None:
         self.before, self.behind = before, behind
-        self.status, self.lines = status, lines
-
-    def whole(self, data: bytes) -> WholeReply | None:
-        """Return the reply, if `data` is exactly one with this head."""
-        body = body_between(data, self.before, self.behind)
-        return None if body is None else (self.status, self.lines, body)
+        self.status = status
+        self.lines = lines
+        """The header lines without those of the hop, each ended by CRLF."""
 
 
-NO_REPLY = SeenReply(b"\0", b"", 0, b"")
+NO_REPLY = SeenReply(*NOTHING, 0, b"")
 
 
 def see_reply(data: bytes) -> SeenReply | None:

@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
-from penstock.errors import PenstockError
+from penstock.errors import InputError, PenstockError
 
 WRONG_INPUT = 2
 """Exit code of a child that has said in a sentence why it cannot start."""
@@ -19,6 +21,10 @@ READY_SECONDS = 60.0
 """How long the children of new settings may take to be ready."""
 EXTRA_SECONDS = 5.0
 """What a child gets beyond its own time for ending calls, before it is killed."""
+LONGEST_SOCKET = 103
+"""Bytes that the path of a Unix socket may have: 107 on Linux, 103 on macOS."""
+YOUNG_SECONDS = 3600.0
+"""Cleaners of temporary folders take what has not been used for days."""
 
 
 class Child(Struct, frozen=True):
@@ -213,6 +219,36 @@ class Supervisor:
 
 async def _end(keepers: Iterable[Keeper], grace: float, *, serving: bool) -> None:
     await asyncio.gather(*(keeper.end(grace) for keeper in keepers if keeper.child.serves is serving))
+
+
+@contextlib.contextmanager
+def run_folder(longest_name: str) -> Iterator[Path]:
+    """Make a folder for the sockets and settings of one run, and remove it afterwards.
+
+    Raises InputError where the path of a socket called `longest_name` in it would be too long for the system.
+    """
+    with tempfile.TemporaryDirectory(prefix="penstock-") as name:
+        excess = len(os.fsencode(name)) + 1 + len(longest_name) - LONGEST_SOCKET
+        if excess > 0:
+            raise InputError(
+                f"The temporary folder {tempfile.gettempdir()} has too long a path for Unix sockets in it, by {excess} "
+                "bytes. Set the environment variable TMPDIR to a shorter one, such as /tmp."
+            )
+        yield Path(name)
+
+
+async def keep_young(folder: Path) -> None:
+    """Touch what is in the folder of this run now and then, so that no cleaner takes it away while it is needed."""
+    while True:
+        _touch(folder)
+        await asyncio.sleep(YOUNG_SECONDS)
+
+
+def _touch(folder: Path) -> None:
+    os.utime(folder)
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # a child has ended meanwhile
+            os.utime(path)
 
 
 def python(*arguments: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ its `end()` for the end of the stream, whose bytes have gone to a `Sink` meanwhi
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from time import monotonic
 from typing import Protocol
 
 import httptools
@@ -14,24 +15,30 @@ import httptools
 from penstock.gateway.dialing import Address, DialError
 from penstock.gateway.driving import Waiter
 from penstock.gateway.outbox import Outbox
-from penstock.gateway.shortcuts import NO_REPLY, WholeReply, see_reply
+from penstock.gateway.shortcuts import NO_REPLY, body_between, check_reason, see_reply
 
 HIGH_WATER = 256 * 1024
 """Bytes of a reply that may wait for a slow client before its provider is made to wait."""
 NOT_RETURNED = frozenset(b"connection keep-alive transfer-encoding content-length trailer upgrade".split())
 """Headers that concern the hop from the provider only."""
-SHOWN = bytes({*range(0x20, 0x100), 0x09} - {0x7F})
-"""Bytes that a reason phrase may hold."""
+OURS = b"x-penstock-"
+"""What headers begin with that say what Penstock says: another one's, further on, must not be taken for ours."""
 FRAMING = frozenset({b"transfer-encoding", b"content-length"})
 """Headers that come too late as trailers, and may mean something to another parser."""
 IDLE_SECONDS = 45.0
 """A connection unused for this long is closed: providers close theirs after a minute or more."""
+LONGEST_LENGTH = 20
+"""Digits of a Content-Length, zeros before it and all: parsers differ in what they make of more."""
 BEGINNING = ord("H")
 """Of every reply; llhttp would pass over empty lines before it."""
 LONGEST_HEAD = 256 * 1024
 """Bytes of a reply's head, trailers and all."""
 QUEUE_SECONDS = 30.0
 """How long a call may wait for a connection while all are taken."""
+
+
+ESTIMATED_ERRORS = frozenset({"timeout", "reply_too_large", "bad_reply", "shutdown"})
+"""Breakages after which the provider is likely to bill what it was sent."""
 
 
 class UpstreamError(Exception):
@@ -104,7 +111,13 @@ class Exchange(Waiter[None]):
         """The head is complete."""
         self.status = status
         self.first_byte_at = now
-        self.head_lines = b"".join([b"%b: %b\r\n" % line for line in self.headers if line[0] not in NOT_RETURNED])
+        self.head_lines = b"".join(
+            [
+                b"%b: %b\r\n" % line
+                for line in self.headers
+                if line[0] not in NOT_RETURNED and not line[0].startswith(OURS)
+            ]
+        )
         if status == 200 and self.header(b"content-type").startswith(b"text/event-stream"):
             self.streamed = True
             self.deadline = now + self.stall_timeout
@@ -119,12 +132,6 @@ class Exchange(Waiter[None]):
             self.connection.abort(UpstreamError("reply_too_large", "The provider's reply is too large.", sent=True))
             return
         self._parts.append(data)
-
-    def whole(self, reply: WholeReply, now: float) -> None:
-        """All of it came at once."""
-        self.status, self.head_lines, self.body = reply
-        self.first_byte_at = now
-        self.settle(None)
 
     def begin_stream(self) -> None:
         """Let the one who waits for the head take the stream."""
@@ -188,9 +195,7 @@ class Connection(asyncio.Protocol):
     def send(self, request: bytes, deadline: float, stall_timeout: float, max_reply: int) -> Exchange:
         """Send a request, head and body; await the exchange for its reply."""
         exchange = self.exchange = Exchange(self, deadline, stall_timeout, max_reply)
-        self._complete = False
         self._fresh = True
-        self._framing = 0
         self._origin.outbox.write(self.transport, request)  # type: ignore[arg-type]  # connected before it is handed out
         return exchange
 
@@ -232,15 +237,19 @@ class Connection(asyncio.Protocol):
             if data[0] != BEGINNING:
                 self._spoilt("it does not begin with a status line")
                 return
-            reply = self._seen.whole(data)
-            if reply is None and (seen := see_reply(data)) is not None:
-                self._seen = seen
-                reply = seen.whole(data)
-            if reply is not None and len(reply[2]) <= exchange.max_reply:
+            seen = self._seen
+            body = body_between(data, seen.before, seen.behind)
+            if body is None and (unknown := see_reply(data)) is not None:
+                seen = self._seen = unknown
+                body = body_between(data, seen.before, seen.behind)
+            if body is not None and len(body) <= exchange.max_reply:
                 self.exchange = None
-                now = self._loop.time()
+                exchange.first_byte_at = now = monotonic()
                 self._origin.give_back(self, now)
-                exchange.whole(reply, now)
+                exchange.status = seen.status
+                exchange.head_lines = seen.lines
+                exchange.body = body
+                exchange.settle(None)
                 return
         try:
             self._parser.feed_data(data)
@@ -308,9 +317,8 @@ class Connection(asyncio.Protocol):
             self._keep = False
 
     def on_status(self, reason: bytes) -> None:
-        """Refuse what has no place in a first line; llhttp looks for its end only."""
-        if reason.translate(None, SHOWN):
-            raise ValueError("its status line has characters that do not belong there")
+        """Look at a first line."""
+        check_reason(reason)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a header; a trailer comes too late to mean anything."""
@@ -330,15 +338,19 @@ class Connection(asyncio.Protocol):
         if status < 100:
             raise ValueError("its status is none")
         if status < 200:  # 100 Continue and its like: the real head follows
+            if any(name in FRAMING and value.strip() != b"0" for name, value in self._headers):
+                raise ValueError("a word before the reply has a body")  # llhttp would read it as the reply's
             self._headers.clear()
             return
         exchange = self.exchange
         assert exchange is not None
         exchange.headers, self._headers = self._headers, []
-        encodings = [value.strip().lower() for name, value in exchange.headers if name == b"transfer-encoding"]
-        if encodings not in ([], [b"chunked"]):
+        framing = [(name, value.strip().lower()) for name, value in exchange.headers if name in FRAMING]
+        if [value for name, value in framing if name == b"transfer-encoding"] not in ([], [b"chunked"]):
             raise ValueError("its Transfer-Encoding is not understood")
-        exchange.began(status, self._loop.time())
+        if framing and len(framing[0][1]) > LONGEST_LENGTH:
+            raise ValueError("its Content-Length has too many digits")
+        exchange.began(status, monotonic())
 
     def on_message_complete(self) -> None:
         """Note the end; it is acted on once the read is parsed."""
@@ -350,6 +362,8 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         exchange, self.exchange = self.exchange, None
         if self._keep and not self.closed:
+            self._complete = False
+            self._framing = 0
             self._origin.give_back(self, self._loop.time())
         else:
             self._origin.drop(self)

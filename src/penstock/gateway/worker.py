@@ -7,10 +7,14 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from penstock.gateway.booking import Booking
@@ -24,6 +28,25 @@ LAST_SECONDS = 3.0
 """For booking the calls that had to be cut off."""
 
 
+class Condition(Struct, frozen=True, kw_only=True):
+    """How a worker is, told once a second for the metrics."""
+
+    at: float
+    """Unix time."""
+    connections: int
+    """Of clients."""
+    calls: int
+    """Under way."""
+    waiting: int
+    """Events that wait for the disk."""
+    waiting_seconds: float
+    """How long the oldest of them has waited."""
+    writable: bool
+    """Whether the ledger's log can be written."""
+    refused: dict[str, int]
+    """Answers that refused, by code, since the worker began."""
+
+
 class Door(Struct, frozen=True):
     """Where a worker listens, and how long it takes leave."""
 
@@ -33,6 +56,8 @@ class Door(Struct, frozen=True):
     drain_seconds: float
     ready: Path
     """A file that is made when the door is open."""
+    condition: Path
+    """A file that says how the worker is."""
 
 
 async def serve(
@@ -56,9 +81,12 @@ async def serve(
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-    sweeper = loop.create_task(_sweep(connections, destinations, booking))
+    sweeper = loop.create_task(
+        _sweep(connections, destinations, booking, partial(_tell, door, connections, gateway, booking))
+    )
     door.ready.touch()
     await stop.wait()
+    gateway.take_leave()
     # A connection whose TLS handshake is under way is not among `connections` yet, but the servers know of it.
     gone = asyncio.gather(*(server.wait_closed() for server in servers))
     await asyncio.sleep(0)
@@ -102,7 +130,9 @@ async def _listen(
     )
 
 
-async def _sweep(connections: set[Inbound], destinations: Sequence[Destination], booking: Booking) -> None:
+async def _sweep(
+    connections: set[Inbound], destinations: Sequence[Destination], booking: Booking, tell: Callable[[], None]
+) -> None:
     loop = asyncio.get_running_loop()
     turns = 0
     while True:
@@ -115,6 +145,19 @@ async def _sweep(connections: set[Inbound], destinations: Sequence[Destination],
         turns += 1
         if turns % 4 == 0:
             booking.sweep()
+            tell()
+
+
+def _tell(door: Door, connections: set[Inbound], gateway: Gateway, booking: Booking) -> None:
+    """Say how the worker is. It is only for the metrics: a folder that is full or gone must not end anything."""
+    condition = Condition(
+        at=time.time(), connections=len(connections), calls=gateway.calls, waiting=booking.waiting,
+        waiting_seconds=booking.waiting_seconds, writable=booking.error is None, refused=gateway.refused,
+    )  # fmt: skip
+    part = door.condition.with_suffix(".part")
+    with suppress(OSError):
+        part.write_bytes(msgspec.json.encode(condition))
+        part.replace(door.condition)
 
 
 def _open_many_files() -> None:

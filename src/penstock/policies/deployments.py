@@ -1,5 +1,6 @@
 """Where a call can go: providers (who is called), deployments (what is called there), routes (for which model)."""
 
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -7,6 +8,7 @@ from msgspec import Struct
 
 from penstock.metering.meter import Served
 from penstock.metering.reading import Flavour
+from penstock.policies.tiers import Tier
 
 ProviderKind = Literal["openai", "azure", "anthropic", "sandbox"]
 """Whose wire a provider speaks. vLLM, Ollama, DeepSeek and their like are `openai` with another address."""
@@ -20,7 +22,9 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     base_url: str = ""
     """`https://api.openai.com/v1`, `https://NAME.openai.azure.com`, `https://api.anthropic.com`."""
     api_key_env: str = ""
-    """Name of the environment variable that holds the key. Empty: the client's own key is passed on."""
+    """Name of the environment variable that holds the key. Neither this nor a file: the client's own is passed on."""
+    api_key_file: str = ""
+    """File that holds the key, in place of a variable; others than its owner and group must not be able to read it."""
     api_version: str = ""
     """Azure only: the dated API; empty: its `v1` API."""
     bills_as: str = ""
@@ -42,6 +46,11 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`http://host:port` of an HTTP proxy, or `none`; by default what HTTPS_PROXY, HTTP_PROXY and NO_PROXY say."""
     ca_file: str = ""
     """PEM file with the authorities that sign this provider's certificate; by default the system's."""
+
+    @property
+    def has_key(self) -> bool:
+        """Whether the settings name a key for this provider: then the client's own is not for it."""
+        return bool(self.api_key_env or self.api_key_file)
 
     @property
     def billed_as(self) -> str:
@@ -70,6 +79,72 @@ class Deployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`global`, `data_zone`, `regional`, `global_ptu`, ...; by default the provider's."""
     region: str = ""
     """Region or zone; by default the provider's."""
+    tier: Tier | None = None
+    """`nano`, `mini`, `standard` or `premium`, for routing; by default what the package knows of the model."""
+    context: int = 0
+    """Tokens of prompt and answer together, for routing; 0: what the package knows."""
+    can: tuple[str, ...] | None = None
+    """What it can do, for routing: `tools`, `json_schema`, `images` ...; by default what the package knows."""
+
+
+class Classifier(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[routes.routing.classifier]`: a small model that says which tier a task needs."""
+
+    deployment: str
+    mode: Literal["shadow", "on"] = "shadow"
+    """`shadow`: it is asked and booked, and does not decide; `on`: its tier decides where it answers in time."""
+    share: float = 0.05
+    """Share of the calls that it is asked about in the shadow."""
+    timeout_ms: int = 500
+    """After that the call goes on without it."""
+
+
+Sign = Literal["schema", "truncated", "refusal", "retry", "escalation"]
+"""What an answer, or what comes after it, shows by itself."""
+
+
+class Automatic(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[routes.routing.automatic]`: what speaks against an answer without anybody reporting it."""
+
+    signs: tuple[Sign, ...] = ("schema", "truncated", "refusal", "retry", "escalation")
+    """Which are taken; none: only what is reported counts."""
+    weight: float = 0.2
+    """What an answer that was looked at so counts, beside 1 for a reported score."""
+    retry_seconds: float = 60.0
+    """A user or run that asks nearly the same again within this time was not content with the answer."""
+
+
+class Cascade(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[routes.routing.cascade]`: a cheap model answers first, and a better one where that answer fails a check."""
+
+    steps: int = 1
+    """Escalations of one call, at most."""
+    form: str = ""
+    """A regular expression that an answer's text must match somewhere."""
+    min_logprob: float | None = None
+    """Lowest tenth of the tokens' logprobs that is still sure enough, where the reply has them."""
+    min_pass_rate: float | None = None
+    """An answer escalates where answers like it were good less often than this."""
+
+
+class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[routes.routing]`: each call of the route goes to the deployment whose answer is worth most for its cost."""
+
+    default: str = ""
+    """Deployment that serves what nothing is known of, and the control arm; by default the last one of the route."""
+    answer_worth: Decimal = Decimal("0.10")
+    """The knob: dollars that a good answer is worth. More: better models; less: cheaper ones."""
+    explore: float = 0.02
+    """Share of conversations that go to any capable model, so that the table learns."""
+    holdout: Decimal = Decimal("0.05")
+    """Share of conversations (or users) that the default serves, for measuring the saving."""
+    salt: str = ""
+    """Draws another holdout."""
+    regions: tuple[str, ...] = ()
+    """Regions or zones that calls may go to; none named: any."""
+    automatic: Automatic = Automatic()
+    classifier: Classifier | None = None
+    cascade: Cascade | None = None
 
 
 class Route(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,6 +154,9 @@ class Route(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     deployments: tuple[str, ...]
     retries: int = 2
     """Attempts after the first, over all deployments."""
+    order: Literal["listed", "cheapest"] = "listed"
+    """`cheapest`: provisioned capacity first, then by price; equal ones share the calls."""
+    routing: Routing | None = None
 
 
 class Target(Struct, frozen=True, gc=False):

@@ -12,8 +12,8 @@ Proceed = Callable[[Call], Awaitable[Reply]]
 class Policy(Protocol):
     """One thing that may happen to a call: refuse it, change it, answer it, or look at the reply."""
 
-    async def __call__(self, call: Call, *, proceed: Proceed) -> Reply:
-        """Decide; go on with `await proceed(call)`."""
+    def __call__(self, call: Call, *, proceed: Proceed) -> Awaitable[Reply]:
+        """Decide; go on with `await proceed(call)`. Who has nothing to do afterwards returns `proceed(call)`."""
         ...
 
 

@@ -23,6 +23,13 @@ def test_every_reply_says_that_it_comes_from_the_sandbox(sandbox: Sandbox) -> No
         assert reply.headers["x-sandbox"] == "1"
 
 
+def test_a_body_that_is_no_text_is_said_to_be_none(sandbox: Sandbox) -> None:
+    body = b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "\xff"}]}'
+    reply = httpx2.post(f"{sandbox.url}/v1/chat/completions", content=body, timeout=60)
+    assert reply.status_code == 400
+    assert "not JSON" in reply.text
+
+
 def test_replies_carry_the_headers_that_clients_look_at(sandbox: Sandbox) -> None:
     reply = sandbox.post("/v1/chat/completions", {"model": "gpt-4o", "messages": HELLO})
     assert {"x-request-id", "openai-processing-ms", "x-ratelimit-remaining-tokens"} <= set(reply.headers)

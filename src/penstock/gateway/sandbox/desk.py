@@ -60,7 +60,7 @@ class Desk:
         """Read a request's body."""
         try:
             body = msgspec.json.decode(raw)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Failed("400", f"The body is not JSON: {error}.") from error
         if not isinstance(body, dict):
             raise Failed("400", "The body must be a JSON object.")

@@ -7,10 +7,12 @@ import math
 import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from decimal import Decimal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from penstock.gateway.endpoints import CHAT, EMBEDDINGS, MESSAGES, RESPONSES, Endpoint
+from penstock.ledger.business_metrics import Observation
 from penstock.metering.attribution import Attribution
 from penstock.metering.event import UsageEvent, new_id
 from penstock.metering.meter import Attempt, Meter, Served
@@ -38,6 +40,8 @@ class Workload(Struct, frozen=True, kw_only=True):
     reasoning: float = 0.0
     """Share of the output that is hidden reasoning."""
     stream: bool = False
+    agent: bool = False
+    """Whether an agent calls: what it does for one user on one day is a run."""
     growth: float = 0.0
     """Relative growth of a month."""
     system: str = ""
@@ -69,13 +73,14 @@ WORKLOADS = (
         prompts=("Retention policy, section 4: records are kept for seven years ...",),
     ),
     Workload(
-        team="platform", app="reviewer", feature="pull-request", endpoint=MESSAGES, provider="anthropic",
+        team="platform", app="reviewer", agent=True, feature="pull-request", endpoint=MESSAGES, provider="anthropic",
         model="claude-sonnet-5", served="claude-sonnet-5", per_day=70, input=9400, output=900,
         cached=0.6, stream=True, growth=0.2, system="Review the change. Name only what matters.",
         prompts=("Review: rename the queue and move its tests.", "Review: retry on 429 with jitter."),
     ),
     Workload(
-        team="platform", app="reviewer", feature="plan", endpoint=CHAT, provider="openai", model="gpt-5-mini",
+        team="platform", app="reviewer", agent=True, feature="plan", endpoint=CHAT, provider="openai",
+        model="gpt-5-mini",
         served="gpt-5-mini-2025-08-07", per_day=40, input=2100, output=1400, reasoning=0.6,
         prompts=("Plan the migration of the job queue in five steps.",),
     ),
@@ -113,6 +118,17 @@ def history(catalog: Catalog, until: datetime, *, seed: int = 7) -> Iterator[Usa
                     yield _event(meter, workload, at, chance)
 
 
+def orders(until: datetime, *, seed: int = 7) -> list[Observation]:
+    """Say how many orders the company took on each whole day of the month that ends at `until`."""
+    chance = random.Random(seed)  # noqa: S311  # as above
+    days = [until.date() - timedelta(days=ago) for ago in range(DAYS, 0, -1)]
+    taken = [round((420 if day.weekday() < 5 else 150) * chance.uniform(0.9, 1.1)) for day in days]
+    return [
+        Observation(day=day, metric="orders", value=Decimal(number), group={})
+        for day, number in zip(days, taken, strict=True)
+    ]
+
+
 def _event(meter: Meter, workload: Workload, at: datetime, chance: random.Random) -> UsageEvent:
     sent = max(1, round(workload.input * chance.lognormvariate(0, 0.35)))
     cached = int(sent * workload.cached) // 128 * 128 if chance.random() < 0.8 and sent >= 1024 else 0
@@ -133,7 +149,10 @@ def _event(meter: Meter, workload: Workload, at: datetime, chance: random.Random
         status=429 if failed else 200, error="", stream=workload.stream, duration_us=90_000 if failed else duration,
         first_token_us=0 if failed else 350_000, decision="sample history",
     )  # fmt: skip
-    return meter.event(served, attempt, reading, attribution(workload, chance))
+    who = attribution(workload, chance)
+    if workload.agent:
+        who = structs.replace(who, run=f"{workload.app}-{at:%m%d}-{who.user}")
+    return meter.event(served, attempt, reading, who)
 
 
 def attribution(workload: Workload, chance: random.Random) -> Attribution:

@@ -1,0 +1,1 @@
+"""OpenTelemetry, both ways: what is told of calls made elsewhere, and what the gateway tells of its own."""
