@@ -1,8 +1,9 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from penstock.analytics.periods import since, until
+from penstock.analytics.periods import late_begin, named, previous, since, until
 from penstock.analytics.zones import zone
 from penstock.errors import InputError
 
@@ -50,3 +51,42 @@ def test_what_is_beyond_the_calendar_is_refused(text):
 def test_what_is_no_time_is_refused_with_examples(text):
     with pytest.raises(InputError, match="2026-03-14"):
         since(text, NOW)
+
+
+def test_a_month_comes_after_the_month_before_however_long_it_is():
+    march = named("2026-03", NOW)
+    assert previous(*march) == named("2026-02", NOW)
+    first_quarter = (named("2026-01", NOW)[0], march[1])
+    assert previous(*first_quarter) == (datetime(2025, 10, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_any_other_time_comes_after_as_long_a_time():
+    ends = datetime(2026, 3, 9, tzinfo=UTC), datetime(2026, 3, 16, tzinfo=UTC)
+    assert previous(*ends) == (datetime(2026, 3, 2, tzinfo=UTC), ends[0])
+
+
+def test_a_week_before_the_clocks_changed_begins_at_midnight_too():
+    berlin = ZoneInfo("Europe/Berlin")
+    ends = datetime(2026, 3, 30, tzinfo=berlin), datetime(2026, 4, 6, tzinfo=berlin)
+    assert previous(*ends, berlin) == (datetime(2026, 3, 23, tzinfo=berlin), ends[0])
+
+
+def test_a_period_has_one_name_or_two_ends():
+    assert named("2026-03-01..2026-03-14", NOW) == (
+        datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 15, tzinfo=UTC),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("days", "first", "is_late"),
+    [
+        (7, timedelta(hours=-1), False), (7, timedelta(hours=23), False), (7, timedelta(days=1), True),
+        (7, timedelta(days=9), True), (1, timedelta(minutes=59), False), (1, timedelta(hours=1), True),
+    ],
+)  # fmt: skip
+def test_a_period_is_not_wholly_in_a_ledger_that_begins_later(days: int, first: timedelta, is_late: bool) -> None:
+    """A first quiet day is no gap, nor is the first quiet hour of a single day."""
+    begin = NOW - timedelta(days=20)
+    span, period = (begin + first, NOW), (begin, begin + timedelta(days=days))
+    assert late_begin(span, period) == (span[0] if is_late else None)
+    assert late_begin(None, period) is None

@@ -4,13 +4,17 @@ from decimal import Decimal
 import pytest
 from tests.analytics.made import MARCH, correction, event, table
 
-from penstock.analytics.requests import explain, requests
+from penstock.analytics.requests import Request, explain, latest
 from penstock.errors import InputError
 from penstock.ledger.store import Ledger
 from penstock.metering.event import UsageEvent
 from penstock.pricing.books import default_catalog
 from penstock.pricing.catalog import PriceKey
 from penstock.pricing.usage import Usage
+
+
+def requests(source, **asked) -> list[Request]:
+    return latest(source, **asked)[0]
 
 
 def test_a_request_is_the_sum_of_its_attempts():
@@ -111,3 +115,44 @@ def test_what_cannot_be_explained_says_so(tmp_path):
 def test_an_unknown_request_has_no_events(tmp_path):
     with Ledger.open(tmp_path) as ledger:
         assert explain(ledger, "nobody") == []
+
+
+def test_a_ledger_lists_what_a_table_of_its_events_lists(tmp_path):
+    events = [
+        event(
+            request_id=f"r{n // 3}", attempt=n % 3 + 1, at=MARCH + timedelta(minutes=n), team="ab"[n % 2],
+            cost=None if n == 5 else Decimal(n), tags={"x": str(n % 4)},
+        )
+        for n in range(60)
+    ]  # fmt: skip
+    events += [event(request_id="many", attempt=n, at=MARCH + timedelta(hours=2)) for n in range(1, 40)]
+    events.append(correction(events[5], Decimal("0.5")))
+    with Ledger.open(tmp_path) as ledger:
+        ledger.add(events, source="test")
+        for asked in (
+            {},
+            {"limit": 3},
+            {"limit": 1},
+            {"where": [("team", "a"), ("tag:x", "2")], "limit": 4},
+            {"since": MARCH + timedelta(minutes=10), "until": MARCH + timedelta(minutes=30)},
+            {"until": MARCH},
+        ):
+            assert requests(ledger.moment(), **asked) == requests(table(events), **asked)
+
+
+def test_pages_of_requests_hold_each_of_them_once(tmp_path):
+    events = [
+        event(
+            request_id=f"r{n // 2}", at=MARCH + timedelta(hours=3 * n), outcome="ok" if n % 3 else "error",
+            user=f"u{n % 4}",
+        )
+        for n in range(40)
+    ]  # fmt: skip
+    with Ledger.open(tmp_path) as ledger:
+        ledger.add(events, source="test")
+        ledger.compact()
+        for where in ((), (("user", "u1"),), (("outcome", "error"),), (("status", "0"),), (("user", "nobody"),)):
+            whole = requests(table(events), where=where)
+            pages = [latest(ledger.moment(), where=where, limit=3, skip=skip) for skip in range(0, 21, 3)]
+            assert [one.request_id for found, _ in pages for one in found] == [one.request_id for one in whole]
+            assert [more for _, more in pages] == [len(whole) > skip + 3 for skip in range(0, 21, 3)]

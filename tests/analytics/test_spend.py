@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.analytics.made import MARCH, correction, event, table
 
-from penstock.analytics.spend import facts_of, grouped, spend, trimmed
-from penstock.analytics.zones import local, zone
+from penstock.analytics.question import trimmed
+from penstock.analytics.spend import spend
+from penstock.analytics.tables import facts_of, grouped, local
+from penstock.analytics.zones import zone
 from penstock.errors import InputError
 from penstock.ledger.columns import SCHEMA
 from penstock.pricing.usage import Usage

@@ -7,7 +7,7 @@ import pytest
 
 from penstock.cli.main import main
 from penstock.cli.options import console
-from penstock.cli.plan import CALCULATORS
+from penstock.cli.plan import COMMANDS
 
 PAGE = (Path(__file__).parents[2] / "docs/planning.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```console\n\$ penstock (.*)\n(.*)\n```", PAGE)
@@ -21,6 +21,6 @@ def test_the_examples_of_the_page_say_what_they_say(capsys, monkeypatch, command
     assert capsys.readouterr().out.splitlines()[0].strip() == answer
 
 
-@pytest.mark.parametrize("name", [calculator.name for calculator in CALCULATORS] + ["diff"])
+@pytest.mark.parametrize("name", [calculator.name for calculator in COMMANDS] + ["diff"])
 def test_every_calculator_stands_in_the_page(name):
     assert f"| `{name}` |" in PAGE

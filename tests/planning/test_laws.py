@@ -15,6 +15,7 @@ from penstock.planning.agents import Agents, agents
 from penstock.planning.answer import Answer
 from penstock.planning.batch import Batch, batch
 from penstock.planning.cache import Cache, cache
+from penstock.planning.cascade import Cascade, cascade
 from penstock.planning.copilot import Copilot, copilot
 from penstock.planning.deployment import Deployment, deployment
 from penstock.planning.foundry import Foundry, foundry
@@ -46,6 +47,7 @@ CALCULATORS: dict[type[Inputs], Callable[[Any], Answer]] = {
     Cache: lambda inputs: cache(inputs, PRICES),
     Rag: lambda inputs: rag(inputs, PRICES, shipped_search_tiers()),
     Batch: lambda inputs: batch(inputs, PRICES),
+    Cascade: lambda inputs: cascade(inputs, PRICES),
     Foundry: lambda inputs: foundry(inputs, PRICES),
     Copilot: lambda inputs: copilot(inputs, shipped_licences()),
     Agents: lambda inputs: agents(inputs, PRICES),

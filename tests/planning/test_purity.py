@@ -17,6 +17,7 @@ from penstock.planning.agents import Agent, Agents, agents
 from penstock.planning.answer import Answer
 from penstock.planning.batch import Batch, batch
 from penstock.planning.cache import Cache, cache
+from penstock.planning.cascade import Cascade, cascade
 from penstock.planning.chart import blocks, svg
 from penstock.planning.copilot import Copilot, copilot
 from penstock.planning.demand import Minute
@@ -45,6 +46,9 @@ from penstock.pricing.search import shipped_search_tiers
 PRICES, CAPACITY, VMS = azure(), shipped_capacity(), shipped_gpus()
 FINETUNES, LICENCES, TIERS = shipped_finetunes(), shipped_licences(), shipped_search_tiers()
 CHATBOT = {"model": "gpt-4o", "requests_per_day": 10_000, "input_tokens": 500, "output_tokens": 300}
+CASCADE = Cascade(
+    first_model="gpt-4o-mini", then_model="gpt-4o", requests_per_day=10_000, input_tokens=500, output_tokens=300
+)
 
 CALCULATORS = {
     "month": lambda: month(Month(**CHATBOT), PRICES),
@@ -55,6 +59,7 @@ CALCULATORS = {
     "cache": lambda: cache(Cache(model="gpt-4o", requests_per_day=10_000), PRICES),
     "rag": lambda: rag(Rag(), PRICES, TIERS),
     "batch": lambda: batch(Batch(**CHATBOT), PRICES),
+    "cascade": lambda: cascade(CASCADE, PRICES),
     "foundry": lambda: foundry(Foundry(), PRICES),
     "copilot": lambda: copilot(Copilot(), LICENCES),
     "agents": lambda: agents(Agents(runs=100), PRICES),

@@ -70,3 +70,31 @@ def _days(at: datetime, n: int) -> datetime:
 
 def _month(first: datetime) -> tuple[datetime, datetime]:
     return first, (first.replace(day=28) + timedelta(days=4)).replace(day=1)
+
+
+def named(text: str, now: datetime, place: tzinfo = UTC) -> tuple[datetime, datetime]:
+    """Return the bounds of a whole period: `2026-02`, `2026-W08`, `yesterday`, or two ends as in `2026-02-01..14d`."""
+    first, dots, last = text.partition("..")
+    return since(first, now, place), until(last if dots else first, now, place)
+
+
+def previous(first: datetime, last: datetime, place: tzinfo = UTC) -> tuple[datetime, datetime]:
+    """Return the period right before [first, last): as many months before whole months, otherwise as long a time."""
+    begin, end = (at.astimezone(place).replace(tzinfo=None) for at in (first, last))
+    if all(at.day == 1 and at.time() == time() for at in (begin, end)) and begin < end:
+        months = (end.year - begin.year) * 12 + end.month - begin.month
+        year, month = divmod(begin.year * 12 + begin.month - 1 - months, 12)
+        earlier = begin.replace(year=year, month=month + 1)
+    else:
+        earlier = begin - (end - begin)
+    return earlier.replace(tzinfo=place), first
+
+
+def late_begin(span: tuple[datetime, datetime] | None, period: tuple[datetime, datetime]) -> datetime | None:
+    """Return when a ledger of this span begins, where that is after the period has: it holds not all of the period.
+
+    A first hour without events is no gap, nor is a first day where the period has two or more: who imports November
+    has nothing of its first minutes.
+    """
+    quiet = timedelta(days=1) if period[1] - period[0] >= timedelta(days=2) else timedelta(hours=1)
+    return span[0] if span is not None and span[0] >= period[0] + quiet else None

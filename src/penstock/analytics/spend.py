@@ -1,18 +1,34 @@
 """What was spent, by any dimensions and grain of time. Exact: the parts add up to the whole to the last digit."""
+# ruff: noqa: S608  # names of columns; values are bound
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from decimal import Context, Decimal
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
-import ibis
-from ibis import _
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Struct
 
-from penstock.analytics.zones import local, transitions, zone
+from penstock.analytics.question import (
+    COUNTS,
+    EXACT,
+    GRAINS,
+    TAG,
+    UNPRICED,
+    Found,
+    Question,
+    chosen,
+    table_of,
+    trimmed,
+)
+from penstock.analytics.zones import local_sql, transitions, zone
 from penstock.errors import InputError
+from penstock.ledger.columns import SCHEMA
+from penstock.ledger.engine import quoted
 from penstock.ledger.moment import Moment, is_aligned
 
 DIMENSIONS = (
@@ -20,28 +36,7 @@ DIMENSIONS = (
     "team", "app", "feature", "user", "key", "run", "source", "outcome", "error", "status", "purpose", "stream",
     "finish_reason", "usage_source", "price_state", "price_book", "price_row", "decision",
 )  # fmt: skip
-GRAINS: dict[str, tuple[str, str]] = {
-    "hour": ("h", "%Y-%m-%dT%H:00"),
-    "day": ("D", "%Y-%m-%d"),
-    "week": ("W", "%Y-%m-%d"),
-    "month": ("M", "%Y-%m"),
-}
-"""Grain -> its unit for the engine, and how its first instant is written. A week is named by its Monday."""
-TAG = "tag:"
-COUNTS = ("events", "requests", "input_tokens", "cached_tokens", "output_tokens", "unpriced_events")
-UNPRICED = ("events", "input_tokens", "output_tokens")
-OF_UNPRICED = ("unpriced_input_tokens", "unpriced_output_tokens")
-NEEDED = (
-    "id", "at", "recorded_at", "corrects", "provider", "model", "price_state", "price_row", "cost", "requests",
-    "input_tokens", "output_tokens", "cache_read", "cache_read_audio", "cache_read_image",
-)  # fmt: skip
-"""Columns of every answer; what a query does not name costs time to compile and to read."""
-
-STARTS = re.compile(r"@(\d{4}-\d{2}-\d{2})(?:T[0-9:]+Z)?$")
-"""The day in the id of a price row (`row_id`)."""
-
-EXACT = Context(prec=60)
-"""Sums of 38-digit numbers need more than the 28 digits of Python's default."""
+TEXTS = frozenset(name for name in DIMENSIONS if SCHEMA.field(name).type == pa.string())
 
 
 class SpendRow(Struct, frozen=True, kw_only=True):
@@ -104,63 +99,199 @@ def spend(
     until: datetime | None = None,
     time_zone: str = "UTC",
     where: Sequence[tuple[str, str]] = (),
+    among: tuple[str, Sequence[str]] | None = None,
+    brief: bool = False,
 ) -> Spend:
     """Sum the events that began in [since, until), grouped by the dimensions `by`.
 
-    `source` is a `Ledger.moment()`, whose rollups answer where they can, or any Ibis table of events
-    (see `Ledger.table`), on whatever engine; the answer is the same to the last digit.
+    `source` is an `overlap.Once`, which counts traffic once that several sources recorded, a `Ledger.moment()`, whose
+    rollups answer where they can, or any Ibis table of events (see `Ledger.table`), on whatever engine; the answer is
+    the same to the last digit.
     Dimensions are `DIMENSIONS`, the grains hour, day, week, month (in `time_zone`), and `tag:NAME`. `where` keeps
-    groups: pairs of dimension and value. Rows come the most expensive first; with a grain of time, in its order.
+    groups: pairs of dimension and value; `among` keeps some values of a dimension. Rows come the most expensive first;
+    with a grain of time, in its order. A `brief` answer does not tell which models lack a price.
     """
     check(by)
     check([name for name, _value in where], grains=())
     names = tuple(dict.fromkeys(by))
-    place = zone(time_zone)
-    span = _span(source, since, until) if place is not UTC and set(names) & set(GRAINS) else None
+    question = Question(
+        names=names, since=since, until=until, place=zone(time_zone), where=tuple(where),
+        among=among and (among[0], tuple(among[1])), brief=brief,
+    )  # fmt: skip
+    return _spend(_found(source, question), names)
 
-    def facts(*wanted: str, fits: Callable[[int], bool] = _any) -> Any:
-        columns = _columns((*wanted, *(name for name, _value in where)))
-        if isinstance(source, Moment) and "price_state" not in columns:
-            found = source.facts(columns, since=since, until=until, fits=fits)
-        else:
-            table = source.table(since=since, until=until) if isinstance(source, Moment) else source
-            found = facts_of(table, columns)
-            found = found.filter(*_within(found, since, until))
-        for name, value in where:
-            found = found.filter(dimension(found, name) == value)
-        return found
 
-    asked = facts(*names, fits=lambda minutes: _fits(minutes, names, place, span))
-    clock = asked.at if span is None else local(asked.at, place, *span)
-    found = grouped(asked, names, clock).to_pyarrow().to_pylist()
-    found = [group for group in found if group["first"]]  # without dimensions, nothing is one group
-    rows = [_row(group, names) for group in found]
-    unpriced_events = sum(row.unpriced_events for row in rows)
+def dollars(
+    source: Any,
+    *,
+    by: Sequence[str],
+    since: datetime | None = None,
+    until: datetime | None = None,
+    time_zone: str = "UTC",
+    where: Sequence[tuple[str, str]] = (),
+    among: tuple[str, Sequence[str]] | None = None,
+) -> dict[tuple[str, ...], Decimal]:
+    """Return what each group spent, as `spend` does, without anything else; in no order."""
+    check(by)
+    question = Question(
+        names=tuple(by), since=since, until=until, place=zone(time_zone), where=tuple(where),
+        among=among and (among[0], tuple(among[1])), sums=(), brief=True,
+    )  # fmt: skip
+    found = _found(source, question)
+    return dict(zip(zip(*found.keys, strict=True), found.costs, strict=True))
+
+
+def _found(source: Any, question: Question) -> Found:
+    source = chosen(source, since=question.since, until=question.until, where=question.where)
+    if isinstance(source, Moment) and "price_state" not in question.columns(*question.names):
+        return _asked(source, question)
+    from penstock.analytics.tables import ask_table  # noqa: PLC0415  # half a second: only who asks a table waits
+
+    return ask_table(table_of(source, since=question.since, until=question.until), question)
+
+
+def _spend(found: Found, names: Sequence[str]) -> Spend:
+    groups = [dict(zip(names, values, strict=True)) for values in zip(*found.keys, strict=True)] if names else [{}]
+    columns = (found.sums[name] for name in COUNTS)
+    rows = [
+        SpendRow(
+            group=group, cost=cost, events=events, requests=requests, input_tokens=read, cached_tokens=cached,
+            output_tokens=written, unpriced_events=unpriced,
+        )
+        for group, cost, events, requests, read, cached, written, unpriced in zip(
+            groups, found.costs, *columns, strict=False
+        )
+    ]  # fmt: skip
+    totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for provider, model, *amounts in found.unpriced:
+        total = totals[provider, model]
+        total[:] = [before + amount for before, amount in zip(total, amounts, strict=True)]
+    lacking = [
+        Unpriced(provider=provider, model=model, events=events, input_tokens=read, output_tokens=written)
+        for (provider, model), (events, read, written) in totals.items()
+        if events
+    ]
     return Spend(
-        total=trimmed(add(row.cost for row in rows)),
-        unpriced_events=unpriced_events,
-        rows=tuple(sorted(rows, key=_order(rows, names))),
-        events=sum(row.events for row in rows),
-        requests=sum(row.requests for row in rows),
-        input_tokens=sum(row.input_tokens for row in rows),
-        cached_tokens=sum(row.cached_tokens for row in rows),
-        output_tokens=sum(row.output_tokens for row in rows),
-        first=min((_aware(group["first"]) for group in found), default=None),
-        last=max((_aware(group["last"]) for group in found), default=None),
-        unpriced=_unpriced(found, names, facts) if unpriced_events else (),
-        early=_early(facts("model", "price_row")) if any(_may_be_early(group) for group in found) else (),
+        total=trimmed(add(found.costs)),
+        rows=tuple(rows if found.is_sorted else sorted(rows, key=_order(rows, names))),
+        **{name: sum(found.sums[name]) for name in COUNTS},
+        first=found.first,
+        last=found.last,
+        unpriced=tuple(sorted(lacking, key=lambda row: (-row.events, row.provider, row.model))),
+        early=tuple(Early(model=model, price_row=row, events=events) for model, row, events in sorted(found.early)),
     )
 
 
-def grouped(facts: Any, names: Sequence[str], clock: Any) -> Any:
-    """Return the sums by dimension as an expression; `clock` is the local time of each fact."""
-    keyed = facts.mutate(
-        **{
-            f"by_{n}": clock.truncate(GRAINS[name][0]) if name in GRAINS else dimension(facts, name)
-            for n, name in enumerate(names)
-        }
+def _asked(moment: Moment, question: Question) -> Found:
+    """Ask a moment in SQL: one query, and two small ones where something has no price, or one that starts later."""
+    names, place = question.names, question.place
+    span = _span(moment, question.since, question.until) if question.is_local else None
+    clock = local_sql(place, *span) if span else '"at"'
+
+    def fits(minutes: int) -> bool:
+        return _fits(minutes, names, place, span)
+
+    keys = [f"date_trunc('{name}', {clock})" if name in GRAINS else dimension(name) for name in names]
+    more = () if question.brief else ("early_events",)
+    table = _summed(moment, question, names, keys, (*question.sums, *more), fits=fits)
+    sums = {name: _whole(table, name) for name in question.sums}
+    is_any = not question.brief and any(sums["unpriced_events"])
+    if is_any and {"provider", "model"} <= set(names):
+        unpriced = [table.column(f"by_{names.index(name)}").to_pylist() for name in ("provider", "model")]
+        unpriced += [sums[name] for name in UNPRICED]
+    elif is_any:
+        by_model = _summed(moment, question, _MODEL, [dimension(name) for name in _MODEL], UNPRICED)
+        unpriced = [by_model.column(n).to_pylist() for n in range(2)] + [_whole(by_model, name) for name in UNPRICED]
+    early: list[Sequence[Any]] = []
+    if not question.brief and any(_whole(table, "early_events")):
+        by_row = _summed(moment, question, _PRICED, [dimension(name) for name in _PRICED], ("early_events",))
+        early = [by_row.column(n).to_pylist() for n in range(2)] + [_whole(by_row, "early_events")]
+    return Found(
+        keys=[table.column(f"by_{n}").to_pylist() for n in range(len(names))],
+        sums=sums,
+        costs=[_amount(text) for text in table.column("cost").to_pylist()],
+        first=_aware(pc.min(table.column("first")).as_py()),
+        last=_aware(pc.max(table.column("last")).as_py()),
+        unpriced=[row for row in zip(*unpriced, strict=True) if row[2]] if is_any else (),
+        early=[row for row in zip(*early, strict=True) if row[2]],
+        is_sorted=not set(names) & set(GRAINS),
     )
-    return keyed.aggregate(by=[f"by_{n}" for n in range(len(names))], **_sums(keyed))
+
+
+_MODEL, _PRICED = ("provider", "model"), ("model", "price_row")
+
+
+def _summed(
+    moment: Moment, question: Question, names: Sequence[str], keys: Sequence[str], sums: Sequence[str],
+    *, fits: Callable[[int], bool] = lambda _minutes: True,
+) -> pa.Table:  # fmt: skip
+    """Return `keys` as by_0, by_1, ..., and the sums of each group."""
+    conditions, values = given(question.where), [value for _name, value in question.where]
+    if question.among is not None:
+        name, some = question.among
+        places = range(len(values) + 1, len(values) + len(some) + 1)
+        known = f'"{name}"' if name in TEXTS and all(some) else dimension(name)
+        conditions += f" AND {known} IN ({', '.join(f'${n}' for n in places)})" if some else " AND false"
+        values += some
+    inner = [f"{key} AS by_{n}" for n, key in enumerate(keys)]
+    inner += ["sum(cost) AS cost", 'min("first") AS "first"', 'max("last") AS "last"']
+    outer = [
+        f"strftime(by_{n}, '{GRAINS[name][1]}') AS by_{n}" if name in GRAINS else f"by_{n}"
+        for n, name in enumerate(names)
+    ]
+
+    # As `_order` has it where time is no dimension: a hundred thousand rows are sorted sooner here.
+    order = ["coalesce(g.cost, 0) DESC", *(f"g.{name}::HUGEINT DESC" for name in sums if name == "input_tokens")]
+    order += [f"by_{n}" for n in range(len(keys))]
+
+    def query(kind: str) -> str:
+        whole = [f"sum({name})::{kind} AS {name}" for name in sums]
+        listed = ", ".join((*outer, *sums, "cost::VARCHAR AS cost", '"first"', '"last"'))
+        grouped = f"SELECT {', '.join((*inner, *whole))} FROM facts WHERE {conditions} GROUP BY ALL"
+        found = f'SELECT {listed} FROM ({grouped}) AS g WHERE "first" IS NOT NULL'  # of nothing, nothing is one group
+        return f"{found} ORDER BY {', '.join(order)}"
+
+    ask = partial(
+        moment.ask, values=values, columns=question.columns(*names), measures=("first", "last", "cost", *sums),
+        fits=fits, since=question.since, until=question.until,
+    )  # fmt: skip
+    try:
+        return ask(query("BIGINT"))
+    except (duckdb.ConversionException, duckdb.OutOfRangeException):  # sums too large for 64 bits
+        return ask(query("VARCHAR"))
+
+
+def _whole(table: pa.Table, name: str) -> list[int]:
+    return [int(value or 0) for value in table.column(name).to_pylist()]
+
+
+def _amount(text: str | None) -> Decimal:
+    """Read an amount of 18 decimals without the zeros that end it; cents stay."""
+    if text is None:
+        return Decimal("0.00")
+    short = text.rstrip("0")
+    return Decimal(short + "00"[: max(3 - len(short) + short.rindex("."), 0)])
+
+
+def dimension(name: str) -> str:
+    """Return the text of a dimension as SQL; what is not filled in is the empty text."""
+    if name.startswith(TAG):
+        return f"coalesce(list_extract(element_at(tags, {quoted(name[len(TAG) :])}), 1), '')"
+    return f"coalesce(\"{name}\"::VARCHAR, '')"
+
+
+def given(where: Sequence[tuple[str, str]]) -> str:
+    """Write a filter as SQL whose values are bound, from the first on.
+
+    What is filled in is compared as it stands, so that files can be asked for it alone.
+    """
+    return (
+        " AND ".join(
+            f'"{name}" = ${n}' if value and name in TEXTS else f"{dimension(name)} = ${n}"
+            for n, (name, value) in enumerate(where, 1)
+        )
+        or "true"
+    )
 
 
 def check(names: Iterable[str], grains: Iterable[str] = tuple(GRAINS)) -> None:
@@ -171,41 +302,12 @@ def check(names: Iterable[str], grains: Iterable[str] = tuple(GRAINS)) -> None:
             raise InputError(f"There is no dimension {name!r}: use {', '.join((*known, 'tag:NAME'))}")
 
 
-def dimension(events: Any, name: str) -> Any:
-    """Return the text column of a dimension; what is not filled in is the empty text."""
-    if name.startswith(TAG):
-        return events.tags.get(name[len(TAG) :], "").fill_null("")
-    return events[name].cast("string").fill_null("")
-
-
 def add(amounts: Iterable[Decimal]) -> Decimal:
     """Add exactly."""
     total = Decimal(0)
     for amount in amounts:
         total = EXACT.add(total, amount)
     return total
-
-
-def facts_of(table: Any, columns: Iterable[str]) -> Any:
-    """Turn a table of events into what sums are made of (`rollups.MEASURES`), with these columns of it."""
-    events = with_effective_state(table.select(*dict.fromkeys((*NEEDED, *columns))))
-    return events.mutate(
-        first=events.at, last=events.at, events=events.is_event.cast("int64"),
-        cached_tokens=events.cache_read + events.cache_read_audio + events.cache_read_image,
-        unpriced_events=events.is_unpriced.cast("int64"),
-        unpriced_input_tokens=events.is_unpriced.ifelse(events.input_tokens, 0),
-        unpriced_output_tokens=events.is_unpriced.ifelse(events.output_tokens, 0),
-        newest_price=events.price_row.right(10),
-    )  # fmt: skip
-
-
-def _columns(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the columns of the ledger that dimensions need, besides the time."""
-    return tuple(dict.fromkeys("tags" if name.startswith(TAG) else name for name in names if name not in GRAINS))
-
-
-def _any(_minutes: int) -> bool:
-    return True
 
 
 def _fits(minutes: int, names: Iterable[str], place: tzinfo, span: tuple[datetime, datetime] | None) -> bool:
@@ -224,75 +326,17 @@ def _fits(minutes: int, names: Iterable[str], place: tzinfo, span: tuple[datetim
     )
 
 
-def _within(table: Any, since: datetime | None, until: datetime | None) -> list[Any]:
-    limits = [ibis.literal(True)]
-    if since is not None:
-        limits.append(table.at >= _naive(since))
-    if until is not None:
-        limits.append(table.at < _naive(until))
-    return limits
-
-
-def _naive(at: datetime) -> Any:
-    return ibis.timestamp(at.astimezone(UTC).replace(tzinfo=None).isoformat())
-
-
-def with_effective_state(table: Any) -> Any:
-    """Give each event the price state that it has after corrections: one that was priced later is not unpriced."""
-    found = table.filter((_.corrects != "") & (_.price_state != "unpriced"))
-    newest = found.price_state.argmax(found.recorded_at)
-    corrections = found.group_by(corrected=found.corrects).aggregate(corrected_state=newest)
-    joined = table.left_join(corrections, table.id == corrections.corrected)
-    state = joined.corrected_state.fill_null(joined.price_state)
-    is_event = joined.corrects == ""
-    effective = joined.mutate(price_state=state, is_unpriced=is_event & (state == "unpriced"), is_event=is_event)
-    return effective.drop("corrected", "corrected_state")
-
-
-def _span(source: Any, since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
+def _span(moment: Moment, since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
     """Return instants around all events."""
     if since is not None and until is not None:
         return since, until
     now = datetime.now(UTC)
-    if isinstance(source, Moment):
-        first, last = source.span() or (now, now)
-    else:
-        [found] = source.aggregate(first=source.at.min(), last=source.at.max()).to_pyarrow().to_pylist()
-        first, last = _aware(found["first"] or now), _aware(found["last"] or now)
+    first, last = moment.span() or (now, now)
     return since or first, until or last
 
 
-def _aware(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
-
-
-def _sums(facts: Any) -> dict[str, Any]:
-    return {
-        **{name: facts[name].sum().fill_null(0) for name in (*COUNTS, *OF_UNPRICED)},
-        "cost": facts.cost.sum(),
-        "first": facts["first"].min(),
-        "last": facts["last"].max(),
-        "newest_price": facts.newest_price.max(),
-    }
-
-
-def _row(found: dict[str, Any], names: Sequence[str]) -> SpendRow:
-    group = {name: _said(name, found[f"by_{n}"]) for n, name in enumerate(names)}
-    sums = {name: int(found[name]) for name in COUNTS}
-    return SpendRow(group=group, cost=trimmed(found["cost"] or Decimal(0)), **sums)
-
-
-def _said(name: str, value: Any) -> str:
-    return value.strftime(GRAINS[name][1]) if name in GRAINS else str(value)
-
-
-def trimmed(amount: Decimal) -> Decimal:
-    """Drop the zeros that end a ledger's 18 decimals; cents stay."""
-    sign, digits, exponent = amount.as_tuple()
-    assert isinstance(exponent, int)
-    while exponent < -2 and digits[-1] == 0:
-        digits, exponent = digits[:-1] or (0,), exponent + 1
-    return Decimal((sign, digits, exponent)) if exponent <= -2 else amount.quantize(Decimal("0.01"), context=EXACT)
+def _aware(at: datetime | None) -> datetime | None:
+    return at and at.replace(tzinfo=UTC)
 
 
 def _order(rows: Sequence[SpendRow], names: Sequence[str]) -> Callable[[SpendRow], Any]:
@@ -312,44 +356,3 @@ def _order(rows: Sequence[SpendRow], names: Sequence[str]) -> Callable[[SpendRow
         ]
 
     return order
-
-
-def _unpriced(found: Sequence[dict[str, Any]], names: Sequence[str], facts: Callable[..., Any]) -> tuple[Unpriced, ...]:
-    """Sum the unpriced events up by model: of the groups found where these tell models apart, else by asking again."""
-    if {"provider", "model"} <= set(names):
-        rows = [
-            {"provider": group[f"by_{names.index('provider')}"], "model": group[f"by_{names.index('model')}"]}
-            | {name: group[f"unpriced_{name}"] for name in UNPRICED}
-            for group in found
-        ]
-    else:
-        table = facts("provider", "model")
-        sums = {name: table[f"unpriced_{name}"].sum() for name in UNPRICED}
-        rows = table.group_by(["provider", "model"]).aggregate(**sums).to_pyarrow().to_pylist()
-    totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
-    for row in rows:
-        total = totals[row["provider"], row["model"]]
-        total[:] = [before + int(row[name]) for before, name in zip(total, UNPRICED, strict=True)]
-    unpriced = [
-        Unpriced(provider=provider, model=model, **dict(zip(UNPRICED, total, strict=True)))
-        for (provider, model), total in totals.items()
-        if total[0]
-    ]
-    return tuple(sorted(unpriced, key=lambda row: (-row.events, row.provider, row.model)))
-
-
-def _may_be_early(group: dict[str, Any]) -> bool:
-    """Say whether a look at each day is worth it: the ten last characters of a row's id are the day it starts."""
-    return f"{group['first']:%Y-%m-%d}" < (group["newest_price"] or "")
-
-
-def _early(facts: Any) -> tuple[Early, ...]:
-    """Find events whose price row starts after them: a row's id ends in the day on which it starts."""
-    daily = facts.filter(facts.price_row != "").mutate(day=facts.at.truncate("D"))
-    counted = daily.group_by(["model", "price_row", "day"]).aggregate(events=daily.events.sum())
-    found: dict[tuple[str, str], int] = defaultdict(int)
-    for row in counted.to_pyarrow().to_pylist():
-        start = STARTS.search(row["price_row"])
-        if row["events"] and start and f"{row['day']:%Y-%m-%d}" < start[1]:
-            found[row["model"], row["price_row"]] += int(row["events"])
-    return tuple(Early(model=model, price_row=row, events=n) for (model, row), n in sorted(found.items()))

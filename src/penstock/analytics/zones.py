@@ -1,12 +1,10 @@
-"""Local time without a database's time zones: the offsets of a zone over a span, as an expression."""
+"""Local time without a database's time zones: the offsets of a zone over a span."""
 
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import ibis
-
 from penstock.errors import InputError
+from penstock.ledger.engine import between
 
 
 def zone(name: str) -> tzinfo:
@@ -41,16 +39,13 @@ def _offset(place: tzinfo, at: datetime) -> timedelta:
     return at.astimezone(place).utcoffset() or timedelta(0)
 
 
-def local(at: Any, place: tzinfo, first: datetime, last: datetime) -> Any:
-    """Turn a UTC timestamp column into local wall-clock time, exactly, for instants from `first` to `last`."""
-    if place is UTC:
-        return at
+def local_sql(place: tzinfo, first: datetime, last: datetime) -> str:
+    """Return `at` in local wall-clock time as SQL, exact for instants from `first` to `last`."""
     (_, before), *changes = transitions(place, first.replace(microsecond=0), last)
-    seconds: Any = ibis.literal(int(before.total_seconds()))
+    seconds = str(int(before.total_seconds()))
     if changes:
         newest_first = [
-            (at >= ibis.timestamp(instant.astimezone(UTC).replace(tzinfo=None).isoformat()), int(size.total_seconds()))
-            for instant, size in reversed(changes)
+            f"WHEN {between(instant, None)} THEN {int(size.total_seconds())}" for instant, size in reversed(changes)
         ]
-        seconds = ibis.cases(*newest_first, else_=int(before.total_seconds()))
-    return at + seconds.as_interval("s")
+        seconds = f"CASE {' '.join(newest_first)} ELSE {seconds} END"
+    return f'"at" + to_seconds({seconds})'
