@@ -67,13 +67,23 @@ def unpriced(number: int, **fields: Any) -> UsageEvent:
 Open = Callable[..., TestClient]
 
 
+def _metrics(folder: Path) -> Path:
+    """Write business metrics of two days."""
+    file = folder / "kpi.csv"
+    file.write_text("date,metric,value,app\n2026-11-22,tickets,1,helpdesk\n2026-11-23,tickets,4,helpdesk\n")
+    return file
+
+
 @contextmanager
-def opened(folder: Path, events: Iterable[UsageEvent], *, sandbox: bool = False) -> Iterator[TestClient]:
+def opened(
+    folder: Path, events: Iterable[UsageEvent], *, sandbox: bool = False, info: dict[str, Any] | None = None
+) -> Iterator[TestClient]:
     """Open the app over a ledger that holds the events."""
     with Ledger.open(folder) as ledger:
         ledger.archive_book(BOOK)
         ledger.add(events, source="test")
-    app = make_app(folder, catalog=Catalog([BOOK]), info={"sandbox": sandbox}, now=lambda: NOW)
+    info = {"sandbox": sandbox, "metrics": _metrics(folder)} | (info or {})
+    app = make_app(folder, catalog=Catalog([BOOK]), info=info, now=lambda: NOW, patience=60)
     with TestClient(app) as client:
         yield client
 
@@ -81,7 +91,7 @@ def opened(folder: Path, events: Iterable[UsageEvent], *, sandbox: bool = False)
 @pytest.fixture
 def browse(tmp_path: Path) -> Iterator[Open]:
     with ExitStack() as stack:
-        yield lambda events=(), *, sandbox=False: stack.enter_context(opened(tmp_path, events, sandbox=sandbox))
+        yield lambda events=(), **named: stack.enter_context(opened(tmp_path, events, **named))
 
 
 @pytest.fixture(scope="session")

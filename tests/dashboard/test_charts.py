@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.dashboard.charts import HEIGHT, WIDTH, Series, bar, stacked
+from penstock.dashboard.charts import Series, Step, bar, ranked, stacked, waterfall
+from penstock.dashboard.charts_frame import HEIGHT, WIDTH
 
 DAYS = [date(2026, 11, 1) + timedelta(days=n) for n in range(3)]
 
@@ -63,3 +64,26 @@ def test_the_axis_has_round_figures(most: str, labels: list[str]) -> None:
 def test_a_share_is_a_bar_of_that_width() -> None:
     assert re.findall(r'width="([\d.]+)"', bar(Decimal(1), Decimal(4))) == ["100", "25.0"]
     assert re.findall(r'width="([\d.]+)"', bar(Decimal(0), Decimal(0))) == ["100"]
+
+
+@pytest.mark.parametrize(
+    "amounts", [("0", "0.00575", "0.00575"), ("3", "97", "100"), ("5", "-9", "-4"), ("0", "0", "0")]
+)
+def test_figures_of_steps_stand_right_above_them_and_inside_the_chart(amounts: tuple[str, str, str]) -> None:
+    first, more, last = map(Decimal, amounts)
+    steps = [Step("a", first, is_level=True), Step("b", more), Step("c", last, is_level=True)]
+    chart = ET.fromstring(waterfall(steps, title="Why"))
+    tops = [float(one.get("y") or 0) for one in chart if one.get("class") in ("level", "more", "fewer")]
+    written = [float(one.get("y") or 0) for one in chart if one.get("class") == "value"]
+    assert [round(top - y, 1) for top, y in zip(tops, written, strict=True)] == [5, 5, 5]
+    assert min(written) > 10  # the height of its letters
+
+
+def test_lying_bars_are_shares_of_the_width_and_limits_stand_at_theirs() -> None:
+    chart = ET.fromstring(
+        ranked([("a" * 50, Decimal(4)), ("b", Decimal(1))], title="Spent", limits=[Decimal(2), Decimal(8)])
+    )
+    bars = [one for one in chart.iter() if one.tag.endswith("rect") and one.get("class") in ("c0", "c4")]
+    assert [(one.get("class"), one.get("width")) for one in bars] == [("c4", "50.00%"), ("c0", "12.50%")]
+    assert [one.get("x1") for one in chart.iter() if one.get("class") == "limit"] == ["25.00%", "100.00%"]
+    assert [one.text for one in chart.iter() if one.get("class") == "value"] == ["$4.0000", "$1.0000"]

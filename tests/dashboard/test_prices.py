@@ -1,3 +1,5 @@
+import csv
+import io
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +20,13 @@ def test_rows_in_force_are_listed_with_their_state(two: TestClient) -> None:
     assert "gpt-old" not in page  # no longer in force
     assert "test@1 Prices of a test 3 rows" in page
     assert "1 to 2 of 2" in page
+
+
+def test_all_rows_can_be_downloaded_with_all_their_digits(two: TestClient) -> None:
+    rows = list(csv.DictReader(io.StringIO(two.get("/figures/prices/prices.csv?provider=openai&page=all").text)))
+    assert [(row["model"], row["input"], row["cache_read"], row["state"]) for row in rows] == [
+        ("gpt-4o", "0.0000025", "0.00000125", "priced")
+    ]
 
 
 def test_of_each_key_the_newest_row_holds() -> None:

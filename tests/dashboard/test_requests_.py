@@ -1,3 +1,6 @@
+import csv
+import io
+import re
 from datetime import timedelta
 
 import pytest
@@ -7,8 +10,21 @@ from tests.dashboard.conftest import Open, event, text, unpriced
 from penstock.pricing.usage import Usage
 
 
+def test_all_that_fit_can_be_downloaded(browse: Open) -> None:
+    client = browse([event(n, ago=timedelta(minutes=n), team="a" if n % 2 else "b") for n in range(120)])
+    page = client.get("/requests?team=a").text
+    address = re.search(r'href="(/figures/requests/requests[.]csv[^"]*)"', page)
+    assert address is not None
+    rows = list(csv.DictReader(io.StringIO(client.get(address[1].replace("&amp;", "&")).text)))
+    assert [row["request_id"] for row in rows] == [f"req-{n}" for n in range(1, 120, 2)]
+    assert rows[0]["cost"] == "0.00575"
+    assert client.get("/requests?page=all").text.count('<th scope="row">') == 50
+
+
 def test_an_empty_ledger_says_how_to_begin(browse: Open) -> None:
-    assert "No request yet." in text(browse().get("/requests").text)
+    page = text(browse().get("/requests").text)
+    assert "The ledger is empty." in page
+    assert "penstock import FILE" in page
 
 
 def test_requests_stand_newest_first_with_their_exact_cost(browse: Open) -> None:
@@ -51,8 +67,8 @@ def test_the_address_filters(browse: Open) -> None:
     ):  # fmt: skip
         rows = client.get(f"/api/requests?{query}").json()["requests"]
         assert [row["request_id"] for row in rows] == left, query
-    assert 'href="/requests/req-2"' in client.get("/requests?model=mystery").text
-    assert "No request fits this filter." in client.get("/requests?team=nobody").text
+    assert 'href="/requests/req-2?model=mystery"' in client.get("/requests?model=mystery").text
+    assert "No request fits this filter in this period." in client.get("/requests?team=nobody").text
 
 
 def test_pages_follow_each_other_and_keep_the_filter(browse: Open) -> None:

@@ -1,48 +1,20 @@
 """What the pages show, as documents: money as decimal strings, times in UTC."""
 
-import csv
-import io
-from datetime import UTC, date, datetime
-from decimal import Decimal
 from typing import Any
-
-import msgspec
-from msgspec import Struct
 
 from penstock import __version__
 from penstock.analytics import periods
-from penstock.analytics.spend import SpendRow, spend
+from penstock.analytics.overlap import counted
+from penstock.analytics.spend import SpendRow
 from penstock.analytics.zones import zone
 from penstock.dashboard import prices, request, requests_
+from penstock.dashboard.documents import csv_of, encode
 from penstock.dashboard.house import House, checked, number
+from penstock.dashboard.reports import where_of
 from penstock.dashboard.words import link
 from penstock.errors import InputError
 
-SPEND_FIELDS = ("by", "from", "to", "time_zone", "format")
-
-
-def plain(value: Any) -> Any:
-    """Turn a value into JSON's own kinds; decimals become strings with all their digits."""
-    match value:
-        case Decimal():
-            return format(value, "f")
-        case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        case date():
-            return value.isoformat()
-        case Struct():
-            return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
-        case dict():
-            return {str(name): plain(item) for name, item in value.items()}
-        case list() | tuple():
-            return [plain(item) for item in value]
-        case _:
-            return value
-
-
-def encode(document: Any) -> bytes:
-    """Write a document."""
-    return msgspec.json.encode(plain(document))
+SPEND_FIELDS = ("by", "from", "to", "only", "time_zone", "sources", "format")
 
 
 def get_spend(house: House, fields: dict[str, str]) -> tuple[str, bytes]:
@@ -56,7 +28,10 @@ def get_spend(house: House, fields: dict[str, str]) -> tuple[str, bytes]:
     now, place = house.now(), zone(time_zone)
     since = periods.since(fields["from"], now, place) if "from" in fields else None
     until = periods.until(fields["to"], now, place) if "to" in fields else None
-    found = spend(house.ledger.moment(), by=names, since=since, until=until, time_zone=time_zone)
+    answer = counted(
+        house.source(fields), by=names, since=since, until=until, time_zone=time_zone, where=where_of(fields)
+    )
+    found = answer.spend
     if form == "csv":
         return "text/csv; charset=utf-8", _csv(names, found.rows)
     document = {
@@ -64,7 +39,7 @@ def get_spend(house: House, fields: dict[str, str]) -> tuple[str, bytes]:
         "by": names, "from": since or found.first, "to": until or found.last, "time_zone": time_zone,
         "events": found.events, "requests": found.requests, "input_tokens": found.input_tokens,
         "cached_tokens": found.cached_tokens, "output_tokens": found.output_tokens, "unpriced": found.unpriced,
-        "stand_in_prices": found.early,
+        "stand_in_prices": found.early, "left_out": answer.left_out, "recorded_twice": answer.twice,
     }  # fmt: skip
     return "application/json", encode(document)
 
@@ -72,7 +47,11 @@ def get_spend(house: House, fields: dict[str, str]) -> tuple[str, bytes]:
 def get_requests(house: House, fields: dict[str, str]) -> dict[str, Any]:
     """Answer `/api/requests`."""
     fields = checked(fields, requests_.FIELDS)
-    rows, page, more = requests_.listed(house, fields)
+    page, now = number(fields, "page", 1, requests_.LAST), house.now()
+    since = periods.since(fields["from"], now) if "from" in fields else None
+    until = periods.until(fields["to"], now) if "to" in fields else None
+    where = [(name, fields[name]) for name in requests_.DIMENSIONS if name in fields]
+    rows, more = requests_.listed(house, where, since, until, page)
     following = link("/api/requests", fields, page=str(page + 1)) if more else None
     return {"requests": rows, "next": following}
 
@@ -111,16 +90,6 @@ def _flat(row: SpendRow) -> dict[str, Any]:
 
 
 def _csv(names: tuple[str, ...], rows: tuple[SpendRow, ...]) -> bytes:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     counts = [name for name in SpendRow.__struct_fields__ if name != "group"]
-    writer.writerow([*names, *counts])
-    for row in rows:
-        values = [_safe(row.group[name]) for name in names]
-        writer.writerow([*values, *(plain(getattr(row, name)) for name in counts)])
-    return out.getvalue().encode()
-
-
-def _safe(text: str) -> str:
-    """Keep a spreadsheet from running a name as a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    listed = ([*(row.group[name] for name in names), *(getattr(row, name) for name in counts)] for row in rows)
+    return csv_of([*names, *counts], listed).encode()

@@ -2,28 +2,37 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from datetime import datetime, timedelta
 from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, PackageLoader, StrictUndefined
+from jinja2.bccache import Bucket
 
 from penstock import __version__
+from penstock.analytics.overlap import Once, counting
 from penstock.dashboard import charts, words
 from penstock.errors import InputError
+from penstock.ledger.moment import Moment
 from penstock.ledger.store import Ledger
 from penstock.pricing.catalog import Catalog
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
-PAGES = (("/", "Overview"), ("/requests", "Requests"), ("/prices", "Prices"))
+
 THREADS = 2
 """Questions answered at the same time; the others wait. Each thread keeps an engine connection."""
+KEPT_SECONDS, MOST_KEPT = 30.0, 100
+"""How long an answer that is dear is kept, and how many of them."""
+LATER_SECONDS, PATIENCE = 300.0, 0.05
+"""How long what is made beside the pages is good, and how long a page waits for it."""
+EMPTY: Mapping[str, str] = {}
 LONGEST = 1_000
 """Characters of a value in a query."""
 
@@ -34,30 +43,62 @@ class NotFoundError(InputError):
     code = "not_found"
 
 
+class _Compiled(BytecodeCache):
+    """Templates that were compiled in this process, by their content."""
+
+    known: ClassVar[dict[str, Any]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Take what is known."""
+        bucket.code = self.known.get(bucket.key + bucket.checksum)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep what was compiled."""
+        self.known[bucket.key + bucket.checksum] = bucket.code
+
+
 class House:
     """Holds what outlives a request."""
 
     def __init__(
-        self, folder: Path, catalog: Catalog | None, info: dict[str, Any], now: Callable[[], datetime]
+        self,
+        folder: Path,
+        catalog: Catalog | None,
+        info: dict[str, Any],
+        now: Callable[[], datetime],
+        *,
+        pages: Sequence[Any] = (),
+        patience: float = PATIENCE,
     ) -> None:
         self.ledger = Ledger.open(folder)
         self.catalog, self.info, self.now = catalog, info, now
+        self.folder = folder
         self._threads = ThreadPoolExecutor(THREADS, "pages")
+        self.patience = patience
+        self._dear = ThreadPoolExecutor(1, "dear")
+        self._later: dict[Any, tuple[float, Future[Any]]] = {}
+        self._kept: dict[Any, tuple[float, Any]] = {}
         self._templates = Environment(
             loader=PackageLoader("penstock.dashboard"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-            lstrip_blocks=True,
+            lstrip_blocks=True, bytecode_cache=_Compiled(),
         )  # fmt: skip
+        grouped: dict[str, list[Any]] = {}
+        for page in (page for page in pages if page.listed):
+            grouped.setdefault(page.group, []).append(page)
         self._templates.globals.update(
             {name: getattr(words, name) for name in words.PUBLIC}
             | {
                 "bar": charts.bar,
                 "is_sandbox": self.is_sandbox,
                 "web_part": web_part,
-                "pages": PAGES,
+                "pages": grouped,
+                "kept": {},
                 "sandbox": bool(info.get("sandbox")),
+                "month_long": timedelta(days=29),
                 "states": words.STATES,
                 "static": static,
                 "version": __version__,
+                "visitor": None,
             }
         )
 
@@ -65,13 +106,53 @@ class House:
         """Answer a question of the ledger beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(question, *values, **named))
 
+    def source(self, fields: Mapping[str, str] = EMPTY) -> Moment | Once:
+        """Return what questions are put to: the ledger as of now, shared traffic counted as `sources` says."""
+        return counting(self.ledger.moment(), fields.get("sources", "best"))
+
     def render(self, template: str, **values: Any) -> str:
         """Make a page."""
         return self._templates.get_template(template).render(**values)
 
+    def prepare(self) -> None:
+        """Compile the templates beside the first requests, which would wait for it otherwise."""
+        for name in self._templates.list_templates(extensions=["html"]):
+            self._dear.submit(self._templates.get_template, name)
+
+    def remember(self, key: Hashable, make: Callable[[], T], seconds: float = KEPT_SECONDS) -> T:
+        """Return what was made for this key a moment ago, or make it: for what is dear and may be a little old."""
+        now = time.monotonic()
+        found = self._kept.get(key)
+        if found is None or found[0] < now:
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            found = self._kept[key] = (now + seconds, make())
+        return cast("T", found[1])
+
+    def later(
+        self, key: Hashable, make: Callable[[], T], seconds: float = LATER_SECONDS, *, patience: float | None = None
+    ) -> T | None:
+        """Return what takes longer than a page may; None: it is not there yet. What is old is shown meanwhile.
+
+        `patience`: seconds to wait for it; None: as long as a page waits, and 0 only begins it.
+        """
+        patience = self.patience if patience is None else patience
+        now = time.monotonic()
+        due, work = self._later.get(key, (0.0, None))
+        if work is None or (work.done() and (due < now or work.exception() is not None)):
+            if len(self._later) >= MOST_KEPT:
+                self._later = {name: one for name, one in self._later.items() if not one[1].done()}
+            old, work = work, self._dear.submit(make)
+            self._later[key] = (now + seconds, work)
+            if old is not None and old.exception() is None:
+                work = old if not wait([work], patience).done else work
+        wait([work], patience)
+        return cast("T", work.result()) if work.done() else None
+
     def close(self) -> None:
         """Let go of threads and files."""
         self._threads.shutdown()
+        self._dear.shutdown(cancel_futures=True)
         self.ledger.close()
 
     def is_sandbox(self, event: Any) -> bool:

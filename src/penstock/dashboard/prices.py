@@ -1,17 +1,23 @@
 """Prices in force: every book's rows, in the order in which the books are asked, with what is known of the models."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
 from msgspec import Struct
 
-from penstock.dashboard.house import House, checked, number
+from penstock.dashboard.asked import Asked
+from penstock.dashboard.figure import Column, Figure, Row
+from penstock.dashboard.house import House, number
+from penstock.dashboard.page import Page, Shown
 from penstock.pricing.book import KEY, Book, PriceRow
 from penstock.pricing.cost import PriceState
 from penstock.pricing.lifecycle import retirement
 
 SIZE = 100
+ALL = "all"
+"""In place of a page's number, for its CSV: all pages."""
+OF_MODEL = ("state", "retires")
 SELECTS = (("provider", "Provider"), ("deployment_type", "Deployment"), ("mode", "Mode"))
 FIELDS = ("q", *(name for name, _label in SELECTS), "page")
 
@@ -66,17 +72,44 @@ def listed(row: PriceRow, at: datetime) -> Listed:
     )
 
 
-def price_list(house: House, fields: dict[str, str]) -> dict[str, Any]:
+def gather(house: House, asked: Asked) -> Shown:
     """Gather the page."""
-    fields = checked(fields, FIELDS)
-    page = number(fields, "page", 1, 10_000)
+    fields = {name: value for name, value in asked.fields.items() if name in FIELDS}
+    is_all = fields.get("page") == ALL
+    page = 1 if is_all else number(fields, "page", 1, 10_000)
     rows = chosen(house, fields)
     everything = [row for book in books(house) for row in book.rows]
     selects = [(name, label, sorted({str(getattr(row, name)) for row in everything})) for name, label in SELECTS]
     fields.pop("page", None)
     first = (page - 1) * SIZE
-    return {
-        "here": "/prices", "today": house.now().astimezone(UTC).date(), "books": books(house), "fields": fields,
-        "select_fields": selects, "page": page, "first": first + 1, "count": len(rows),
-        "rows": [listed(row, house.now()) for row in rows[first : first + SIZE]],
-    }  # fmt: skip
+    return Shown(
+        figures=[_figure([listed(row, house.now()) for row in rows] if is_all else [])],
+        more={
+            "today": house.now().astimezone(UTC).date(), "books": books(house), "fields": fields,
+            "select_fields": selects, "number": page, "first": first + 1, "count": len(rows),
+            "rows": [listed(row, house.now()) for row in rows[first : first + SIZE]],
+        }
+    )  # fmt: skip
+
+
+def _figure(rows: Sequence[Listed]) -> Figure:
+    """Lay the rows out for the CSV; the page has a table of its own."""
+    units = sorted({unit for one in rows for unit in one.row.rates})
+    columns = (*KEY, "state", "valid_from", "retires", "book", "id", "source", *units)
+    return Figure(
+        name="prices", title="Prices in force", columns=tuple(Column(name, name) for name in columns),
+        rows=[
+            Row(
+                tuple(
+                    one.row.rates.get(name) if name in units else getattr(one if name in OF_MODEL else one.row, name)
+                    for name in columns
+                )
+            )
+            for one in rows
+        ],
+    )  # fmt: skip
+
+
+PAGE = Page(
+    path="/prices", name="Prices", group="System", gather=gather, template="prices.html", own=FIELDS, filters=False
+)

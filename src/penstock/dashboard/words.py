@@ -1,8 +1,9 @@
 """How figures are written on the pages: rounded where one looks, exact where one checks."""
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from penstock.pricing.usage import INPUT_TOKENS, OUTPUT_TOKENS
@@ -71,15 +72,36 @@ def share(part: Decimal | int, whole: Decimal | int) -> str:
     return f"{percent:.1f}%"
 
 
+def plain_number(value: Decimal | int) -> str:
+    """Write a number with at most two decimals where it is small, and without the zeros that end it: `1,234`, `0.3`."""
+    if abs(Decimal(value)) >= 100:
+        return f"{value:,.0f}"
+    said = f"{value:,.2f}"
+    if value and not Decimal(said.replace(",", "")):
+        return "<0.01"
+    return said.rstrip("0").rstrip(".")
+
+
+def per_cent(change: Decimal, before: Decimal) -> str:
+    """Write a change as a percentage in brackets, with its sign; nothing where there was nothing before."""
+    return f" ({change * 100 / before:+.1f}%)" if before else ""
+
+
+def begun(at: datetime, place: tzinfo = UTC) -> str:
+    """Say why there is no whole period to compare with."""
+    return f"no comparison: the ledger begins on {at.astimezone(place):%Y-%m-%d}"
+
+
 def duration(microseconds: int) -> str:
-    """Write a latency: `812 ms`, `3.4 s`."""
+    """Write how long something took: `812 ms`, `3.4 s`, `16.7 h`."""
     if not microseconds:
         return "–"
     if microseconds < 1_000_000:
         return f"{max(1, round(microseconds / 1_000))} ms"
     if microseconds < 120_000_000:
         return f"{microseconds / 1_000_000:.1f} s"
-    return f"{microseconds / 60_000_000:.1f} min"
+    minutes = microseconds / 60_000_000
+    return f"{minutes:.1f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def stamp(at: datetime) -> str:
@@ -95,6 +117,11 @@ def iso(at: datetime) -> str:
 def day(at: date) -> str:
     """Write a day of the chart: `23 Nov`."""
     return f"{at.day} {at:%b}"
+
+
+def day_of(at: datetime) -> str:
+    """Write a time's day for an address."""
+    return f"{at.astimezone(UTC):%Y-%m-%d}"
 
 
 def unit_name(unit: str) -> str:
@@ -122,14 +149,27 @@ def request_path(request_id: str) -> str:
     return f"/requests/{quote(request_id, safe='')}"
 
 
+def run_path(run: str) -> str:
+    """Return the address of a run's page, whatever signs its name has."""
+    return f"/runs/{quote(run, safe='')}"
+
+
 def link(path: str, fields: dict[str, str], **changes: str) -> str:
     """Return an address with a query: the fields, changed; empty ones are left out."""
     query = {name: value for name, value in (fields | changes).items() if value}
     return f"{path}?{urlencode(query)}" if query else path
 
 
+def requests_and_tokens(rows: Iterable[Any]) -> str:
+    """Write how much some rows of spend are: `1,200 requests · 1.4M tokens`."""
+    listed = list(rows)
+    count = sum(row.requests for row in listed)
+    tokens = sum(row.input_tokens + row.output_tokens for row in listed)
+    return f"{count:,} request{'' if count == 1 else 's'} · {short(tokens)} tokens"
+
+
 PUBLIC = (
-    "aligned", "duration", "exact", "iso", "link", "money", "per_million", "rate", "request_path", "share", "short",
-    "stamp", "unit_name",
+    "aligned", "day_of", "duration", "exact", "iso", "link", "money", "per_million", "plain_number", "rate",
+    "request_path", "run_path", "share", "short", "stamp", "unit_name",
 )  # fmt: skip
 """What templates may call."""

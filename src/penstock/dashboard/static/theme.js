@@ -12,6 +12,11 @@
   const apply = () => (theme === "system" ? delete root.dataset.theme : (root.dataset.theme = theme));
   apply();
   document.addEventListener("DOMContentLoaded", () => {
+    const printer = document.getElementById("print-switch");
+    if (printer) {
+      printer.hidden = false;
+      printer.addEventListener("click", () => print());
+    }
     const button = document.getElementById("theme-switch");
     const say = () => (button.textContent = `Theme: ${theme}`);
     say();
