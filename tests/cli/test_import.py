@@ -6,6 +6,7 @@ import pytest
 
 from penstock.cli.main import main
 from penstock.cli.options import console
+from penstock.ledger.importers.formats import FORMATS
 
 DATA = Path(__file__).parents[1] / "data"
 TRACE = DATA / "azure_llm_2023_conv_50.csv"
@@ -58,6 +59,32 @@ def test_several_files_of_several_formats_are_booked_together(capsys):
     assert document["files"][2]["provider_cost"].startswith("0.013065")
 
 
+def test_traffic_from_two_sources_is_told_at_the_import_and_counted_once(capsys):
+    penstock("import", DATA / "openai_costs.json")
+    assert "recorded by other sources" not in capsys.readouterr().out
+    penstock("import", DATA / "openai_usage_completions.json")
+    out = capsys.readouterr().out
+    assert "1 day is recorded by other sources, too (gpt-4o-mini): openai_usage counts instead of openai_costs" in out
+    penstock("report", "--by", "source")
+    out = capsys.readouterr().out
+    assert "Left out: 3 events of openai_costs, $2.4732; it says $2.4732 was charged: openai_usage counts" in out
+    penstock("report", "--json")
+    assert json.loads(capsys.readouterr().out)["total"] == "2.4732"
+    penstock("report", "--sources", "all", "--json")
+    assert json.loads(capsys.readouterr().out)["total"] == "4.9464"
+    assert penstock("report", "--sources", "hearsay") == 2
+    assert "there is no source 'hearsay'" in capsys.readouterr().err
+
+
+def test_a_charge_without_quantities_is_in_no_total_and_said(capsys):
+    penstock("import", DATA / "anthropic_costs.json")
+    assert "charged   the source says $1.50 for events without a price of ours" in capsys.readouterr().out
+    penstock("report")
+    out = capsys.readouterr().out
+    assert "1 charge without quantities that could be priced: claude-sonnet-4-5 at anthropic" in out
+    assert "prices set" not in out
+
+
 def test_an_unpriced_model_is_named_with_what_to_do(capsys):
     assert penstock("import", TRACE, "--provider", "azure", "--model", "mystery", "--deployment-type", "global") == 0
     out = capsys.readouterr().out
@@ -99,7 +126,7 @@ def test_a_file_that_was_cut_off_or_of_which_nothing_is_usable_ends_with_one(nam
     ("data", "sentence"),
     [
         (b"", "empty"), (b"\x00\x01", "binary"), (b"PK\x03\x04", "spreadsheet"), (b"a,b\n1,2\n", "no known format"),
-        (TRACE.read_bytes(), "--provider"), (b'{"organization.usage.completions.result', "not JSON"),
+        (TRACE.read_bytes(), "--provider"), (b'"organization.usage.completions.result', "not JSON"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_used_is_one_sentence_and_exit_code_two(data, sentence, capsys):
@@ -131,3 +158,27 @@ def test_the_help_has_examples_that_name_only_what_exists(capsys):
     out = capsys.readouterr().out
     assert "Examples" in out
     assert "azure_llm_2023_conv.csv.gz --provider azure" in out
+    assert [name for name in FORMATS if name not in out] == []
+
+
+def test_a_document_of_which_nothing_is_whole_names_the_break_and_the_rejects_file(capsys):
+    Path("file").write_bytes(b'{"data": [{"results": [{"object": "organization.usage.completions.result"')
+    assert penstock("import", "file") == 1
+    out = capsys.readouterr().out
+    assert "1 row: 1 truncated_file" in out
+    assert "breaks off in line 1" in out
+    [rejects] = Path("penstock-data/rejects").iterdir()
+    assert str(rejects) in out
+
+
+def test_what_has_no_price_costs_an_unknown_sum_and_not_nothing(capsys):
+    assert penstock("import", str(DATA / "vllm_metrics.prom")) == 0
+    out = capsys.readouterr().out
+    assert "cost      not known: no event has a price" in out
+    assert "2 events have no price: model Qwen/Qwen3-8B" in out
+
+
+def test_a_dry_run_leaves_no_ledger_and_no_rejects_behind(capsys):
+    assert penstock("import", str(DATA / "azure_diagnostics.jsonl"), "--dry-run") == 0
+    assert "without --dry-run all of them go to a file" in capsys.readouterr().out
+    assert list(Path().iterdir()) == []

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -105,6 +106,15 @@ def test_init_writes_once_and_check_reads_it(tmp_path):
     said = run("check", "--config", str(file), "--data", str(tmp_path / "data"))
     assert said.returncode == 1
     assert "OPENAI_API_KEY" in said.stdout
+
+
+def test_what_is_commented_out_in_the_file_of_init_holds_when_it_is_not(tmp_path):
+    file = tmp_path / "penstock.toml"
+    assert run("init", "--config", str(file)).returncode == 0
+    file.write_text(re.sub(r"(?m)^# (\[|[a-z_]+ = )", r"\1", file.read_text()))
+    said = run("check", "--config", str(file), "--data", str(tmp_path / "data"))
+    assert said.returncode == 1  # keys are not in the environment; anything else that is wrong ends with 2
+    assert "AZURE_OPENAI_API_KEY" in said.stdout
 
 
 def test_check_shows_doors_and_the_ways_to_providers_without_a_password(tmp_path):

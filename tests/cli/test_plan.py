@@ -14,7 +14,7 @@ import pytest
 
 from penstock.cli.main import main
 from penstock.cli.options import console
-from penstock.cli.plan import CALCULATORS
+from penstock.cli.plan import COMMANDS
 from penstock.ledger.store import Ledger
 from penstock.metering.event import UsageEvent
 from penstock.pricing.usage import Usage
@@ -138,7 +138,7 @@ OTHER_WORDS = {
 """Where the example in the help reads or writes files."""
 
 
-@pytest.mark.parametrize("calculator", CALCULATORS, ids=lambda calculator: calculator.name)
+@pytest.mark.parametrize("calculator", COMMANDS, ids=lambda calculator: calculator.name)
 def test_what_a_person_sees_is_what_was_recorded(capsys, monkeypatch, tmp_path, calculator):
     """PENSTOCK_GOLDEN=write records anew; the diff shows what a user will see."""
     monkeypatch.chdir(tmp_path)
@@ -151,7 +151,7 @@ def test_what_a_person_sees_is_what_was_recorded(capsys, monkeypatch, tmp_path, 
     assert seen == file.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("calculator", CALCULATORS, ids=lambda calculator: calculator.name)
+@pytest.mark.parametrize("calculator", COMMANDS, ids=lambda calculator: calculator.name)
 def test_the_help_has_the_example_and_every_input(capsys, calculator):
     plan(calculator.name, "--help")
     said = " ".join(capsys.readouterr().out.replace("│", " ").split())
@@ -160,7 +160,7 @@ def test_the_help_has_the_example_and_every_input(capsys, calculator):
         assert f"--{field.name.replace('_', '-')} " in said
 
 
-@pytest.mark.parametrize("calculator", CALCULATORS, ids=lambda calculator: calculator.name)
+@pytest.mark.parametrize("calculator", COMMANDS, ids=lambda calculator: calculator.name)
 def test_json_holds_money_as_strings_and_no_binary_fractions(capsys, monkeypatch, tmp_path, calculator):
     monkeypatch.chdir(tmp_path)
     words = OTHER_WORDS.get(calculator.name) or calculator.example.partition(f"plan {calculator.name} ")[2]
@@ -357,7 +357,7 @@ def test_a_chain_of_agents_stands_in_a_plan_file_as_tables(capsys, tmp_path):
         (["foundry", "--email", "me", "--guardrails", "g"], "--email: 'me' is not an address"),
         (["month", "--modell", "gpt-4o"], "penstock: Unknown option: --modell. Did you mean --model?"),
         (["mnth"], 'penstock: Unknown command "mnth". Did you mean "month"?'),
-        (["month", "gpt-4o"], "penstock: 'gpt-4o' belongs to no option; each input is given as --name value"),
+        (["month", "gpt-4o"], "penstock: 'gpt-4o' belongs to no option; each is given as --name value"),
         (["month", "--model"], "parameter --model requires an argument"),
         (["gpu", "--method", "loar"], "penstock: --method: 'loar' is not one of full, lora, qlora; did you mean lora?"),
         (["deployment", "--can-wait=maybe"], "penstock: Invalid value for --can-wait"),

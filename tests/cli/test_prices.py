@@ -11,6 +11,7 @@ import pytest
 from penstock.cli import prices_update
 from penstock.cli.main import main
 from penstock.cli.options import console
+from penstock.ledger.log import LogWriter
 from penstock.pricing.book import Book
 from penstock.pricing.folder import own_layers
 
@@ -207,6 +208,13 @@ def test_set_adds_rows_and_never_edits_one(run, document, tmp_path):
     ]
     row = document("list", "--model", "gpt-4o", "--deployment-type", "global", "--mode", "standard", *AT)["rows"][0]
     assert (row["rates"]["input"], row["book"].partition("@")[0]) == ("2.1", "own")
+
+
+def test_set_says_what_a_running_server_wants(run, tmp_path):
+    words = ("set", "mystery", "--provider", "azure", "--input", "1", "--output", "2", "--from")
+    assert "kill -HUP" not in run(*words, "2026-01-01")[1]
+    with LogWriter(tmp_path, "worker-1"):
+        assert "kill -HUP" in run(*words, "2026-02-01")[1]
 
 
 def test_set_doubts_a_slip_and_a_gap(run):
@@ -461,6 +469,21 @@ def test_an_updated_price_counts_from_its_day_and_the_older_books_stay(run, docu
         ("1.2", "azure-retail"),
     ]
     assert len(list((tmp_path / "prices").glob("azure-*.json"))) == 2
+
+
+def test_a_list_that_says_what_the_newest_book_says_is_not_written_again(run, document, serve, tmp_path):
+    first = document("update", "--url", serve(pages(items=gpt_41(0.0015))).url, "--yes")
+    again = document("update", "--url", serve(pages(items=gpt_41(0.0015))).url, "--yes")
+    assert (again["file"], again["same_as"], again["changes"]) == (None, first["book"], [])
+    code, out, _ = run("update", "--url", serve(pages(items=gpt_41(0.0015))).url, "--yes")
+    assert code == 0
+    assert f"The list says what {first['book']} says; nothing was written." in " ".join(out.split())
+    Path(first["file"]).rename(tmp_path / "prices" / "azure-2026-11-02T000000Z.json")  # read some days ago
+    other = document("update", "--url", serve(pages(items=gpt_41(0.0012))).url, "--yes")
+    Path(other["file"]).rename(tmp_path / "prices" / "azure-2026-11-03T000000Z.json")
+    back = document("update", "--url", serve(pages(items=gpt_41(0.0015))).url, "--yes")
+    assert (other["same_as"], back["same_as"]) == (None, None)
+    assert len(own_layers(tmp_path).updates) == 3
 
 
 def test_update_compares_list_with_list_and_leaves_own_prices_alone(run, document, serve):

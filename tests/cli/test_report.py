@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.analytics.spend import DIMENSIONS, GRAINS
+from penstock.analytics.question import GRAINS
+from penstock.analytics.spend import DIMENSIONS
 from penstock.cli.main import main
 from penstock.cli.options import console
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from cyclopts import App, Parameter
 from msgspec import Struct
+from rich.markup import escape
 
 from penstock.cli.options import Common, answer_no, console, print_json, table
 from penstock.errors import InputError
@@ -38,7 +39,7 @@ class Check(Struct, frozen=True):
 
 @app.default
 def check(*, common: Common = Common()) -> None:  # noqa: B008  # frozen
-    """Check the settings, the prices they need, and the ledger."""
+    """Check the settings, the keys, the prices they need, and the ledger."""
     from penstock.settings import load
 
     settings = load(common.config, data=common.data)
@@ -48,7 +49,7 @@ def check(*, common: Common = Common()) -> None:  # noqa: B008  # frozen
     else:
         grid = table("", "what", "detail")
         for one in checks:
-            grid.add_row(MARKS[one.answer], one.what, one.detail)
+            grid.add_row(MARKS[one.answer], escape(one.what), escape(one.detail))
         console.print(grid)
     if any(one.answer == "no" for one in checks):
         answer_no()
@@ -69,13 +70,107 @@ def _checks(settings: Settings, common: Common) -> Iterator[Check]:
                 f"provider {provider.name}", "no", f"the environment variable {missing[provider.name]} is not set"
             )
         else:
-            key = f"key from {provider.api_key_env}" if provider.api_key_env else "the client's own key is passed on"
-            yield Check(f"provider {provider.name}", "yes", key)
+            yield _provider(provider)
         yield from _way_to(provider)
     yield from _door(settings)
+    yield from _keys(settings)
+    yield from _alerts(settings)
+    yield _telemetry(settings)
     catalog = catalog_for(settings)
     yield from _prices(settings, catalog)
+    yield from _routing(settings, catalog)
     yield from _ledger(settings)
+
+
+def _provider(provider: Provider) -> Check:
+    """Say where a provider's key comes from."""
+    from penstock.gateway.providers import provider_key
+
+    what = f"provider {provider.name}"
+    if not provider.has_key:
+        return Check(what, "yes", "the client's own key is passed on")
+    try:
+        provider_key(provider)
+    except InputError as error:
+        return Check(what, "no", str(error))
+    return Check(what, "yes", f"key from {provider.api_key_env or provider.api_key_file}")
+
+
+def _keys(settings: Settings) -> Iterator[Check]:
+    """Say who is let in, to call and to look."""
+    from penstock.app import is_local, state_for
+    from penstock.ledger.state import STATE_FILE
+    from penstock.metering.event import utc_now
+    from penstock.policies.key_store import KeyStore
+
+    now, keys = utc_now(), []
+    if (settings.data / STATE_FILE).exists():
+        state = state_for(settings)
+        keys = KeyStore(state).all()
+        state.close()
+    active = [key for key in keys if key.state_at(now) == "active"]
+    callers = [key for key in active if key.role == "caller"]
+    required = settings.keys.required
+    if required is None:
+        required = any(key.role == "caller" for key in keys)
+    count = f"{len(callers)} active keys for calls"
+    if required:
+        detail = f"{count}; calls without one are refused"
+        yield Check("keys", "yes" if callers else "no", detail if callers else f"{detail}: penstock keys create")
+    else:
+        yield Check("keys", "yes" if is_local(settings.server) else "look", f"{count}; a call needs none")
+    for key in callers:
+        if key.expires is not None and (key.expires - now).days < 14:
+            yield Check(f"key {key.name}", "look", f"{key.id} expires at {key.expires:%Y-%m-%d %H:%M} UTC")
+    without = [provider.name for provider in settings.providers if not provider.has_key and provider.kind != "sandbox"]
+    if callers and without:
+        yield Check(
+            "keys of providers", "look",
+            f"{', '.join(without)}: no key of its own, and a virtual key is never passed on; name one by api_key_env "
+            "or api_key_file, or let clients send ours as x-penstock-key beside the provider's",
+        )  # fmt: skip
+    lookers = [key for key in active if key.role != "caller"]
+    guarded = settings.keys.sign_in
+    if guarded is None:
+        guarded = not is_local(settings.server) or any(key.role != "caller" for key in keys)
+    if not guarded:
+        yield Check(
+            "sign-in",
+            "yes" if is_local(settings.server) else "look",
+            "pages and API are open to whoever reaches the port",
+        )
+    elif lookers:
+        yield Check("sign-in", "yes", f"pages and API ask for a key; {len(lookers)} are active")
+    else:
+        yield Check("sign-in", "no", "pages and API are closed; open them with: penstock keys create NAME --role admin")
+
+
+def _alerts(settings: Settings) -> Iterator[Check]:
+    """Say by which channels people are told."""
+    for channel in settings.alerts:
+        absent = channel.missing()
+        if absent:
+            detail = f"the environment variable {absent[0]} is not set"
+            yield Check(f"alerts {channel.name}", "no", detail)
+        else:
+            detail = f"{channel.kind}; try it with: penstock alerts test --channel {channel.name}"
+            yield Check(f"alerts {channel.name}", "yes", detail)
+    if not settings.alerts:
+        yield Check("alerts", "yes", "written into the server's log only; tell people by [[alerts]] rows")
+
+
+def _telemetry(settings: Settings) -> Check:
+    """Say what is taken from OpenTelemetry's exporters, and who is told of calls."""
+    from penstock.app import check_telemetry
+    from penstock.ledger.importers.otlp_wire import has_protobuf
+
+    try:
+        check_telemetry(settings.telemetry)
+    except InputError as error:
+        return Check("telemetry", "no", str(error))
+    forms = "protobuf and JSON" if has_protobuf() else "JSON only; for protobuf: pip install 'penstock[otel]'"
+    taken = f"taken at /v1/traces and /v1/metrics ({forms})" if settings.telemetry.receive else "none is taken"
+    return Check("telemetry", "yes", f"{taken}; calls are told to {settings.telemetry.otlp_endpoint or 'nobody'}")
 
 
 def _way_to(provider: Provider) -> Iterator[Check]:
@@ -156,6 +251,40 @@ def _prices(settings: Settings, catalog: Catalog) -> Iterator[Check]:
             gone = end.retires <= now.date()
             said = f"{model} {'was retired' if gone else 'retires'} on {end.retires} ({end.source})"
             yield Check(f"lifecycle of {deployment.name}", "no" if gone else "look", said)
+
+
+def _routing(settings: Settings, catalog: Catalog) -> Iterator[Check]:
+    """Say how each route decides, what is not known of its models, and whether its cascade can pay."""
+    from penstock.policies.deployments import target_of
+    from penstock.policies.routing.capability import ability_of
+    from penstock.policies.routing.rates import RateCard, breakeven
+
+    now, card = datetime.now(UTC), RateCard(catalog)
+    providers = {provider.name: provider for provider in settings.providers}
+    targets = {row.name: target_of(row, providers[row.provider], declared=True) for row in settings.deployments}
+    for route in settings.routes:
+        if (routing := route.routing) is None:
+            continue
+        among = [targets[name] for name in route.deployments]
+        default = targets[routing.default] if routing.default else among[-1]
+        tiers = ", ".join(f"{one.deployment.model} is {ability_of(one).tier}" for one in among)
+        detail = (
+            f"{tiers}; {default.deployment.model} serves what is not known and {routing.holdout:.0%} as the holdout; "
+            f"a good answer is worth ${routing.answer_worth:f}"
+        )
+        yield Check(f"routing of {route.model}", "yes" if len(among) > 1 else "look", detail)
+        for one in among:
+            if not ability_of(one).known:
+                what = f"what {one.deployment.model} can do is not known, so it gets plain text only"
+                how = f"say its `tier`, `context` and `can` in the row of deployment {one.deployment.name!r}"
+                yield Check(f"routing of {route.model}", "look", f"{what}; {how}")
+        if routing.cascade is not None:
+            most = breakeven(card, among, default, now)
+            pays = most is not None and most > 0
+            said = "its cheapest model has no lower price than its default, so it cannot pay" if not pays else (
+                f"it pays while less than {most:.0%} of the first answers fail a check"
+            )  # fmt: skip
+            yield Check(f"cascade of {route.model}", "yes" if pays else "look", said)
 
 
 def _ledger(settings: Settings) -> Iterator[Check]:

@@ -4,6 +4,7 @@ import random
 import sys
 import threading
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,7 @@ def demo(
     from penstock import app as root
     from penstock.cli.serve import check_port
     from penstock.gateway.sandbox.settings import DEMO
+    from penstock.policies.budgets.rules import Budget
     from penstock.policies.deployments import Provider
     from penstock.settings import LedgerSettings, ServerSettings
 
@@ -60,6 +62,16 @@ def demo(
         providers=(
             Provider(name="sandbox-openai", kind="sandbox", bills_as="openai"),
             Provider(name="sandbox-anthropic", kind="sandbox", bills_as="anthropic"),
+        ),
+        # Soft ones: nobody's trial call is refused.
+        budgets=tuple(
+            Budget(dollars=Decimal(dollars), scope=scope, hard=False)
+            for scope, dollars in (
+                ("everything", 120),
+                ("team=platform", 45),
+                ("team=research", 30),
+                ("team=finance", 20),
+            )
         ),
     )
     _seed(settings)
@@ -94,7 +106,8 @@ def _throw_away(data: Path) -> None:
 def _seed(settings: Settings) -> None:
     """Book the month of history, once."""
     from penstock.app import catalog_for, ledger_for
-    from penstock.gateway.sandbox.traffic import history
+    from penstock.gateway.sandbox.traffic import history, orders
+    from penstock.ledger.business_metrics import MetricStore
 
     mark = settings.data / "demo"
     if mark.exists():
@@ -103,7 +116,9 @@ def _seed(settings: Settings) -> None:
         raise InputError(f"{settings.data} holds a ledger that is not the demo's; name another folder with --data.")
     with console.status("Booking a month of sample traffic ..."), ledger_for(settings) as ledger:
         mark.write_text("The demo's ledger: all of its traffic is invented.\n", "utf-8")
-        ledger.add(history(catalog_for(settings), datetime.now(UTC)), source="sample")
+        now = datetime.now(UTC)
+        ledger.add(history(catalog_for(settings), now), source="sample")
+        MetricStore(ledger.state).put(orders(now))
 
 
 def _live(address: str, calls: int, stop: threading.Event) -> None:

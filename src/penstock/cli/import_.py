@@ -13,6 +13,7 @@ from penstock.cli.options import Common, answer_no, console, counted, dollars, p
 
 if TYPE_CHECKING:
     from penstock.ledger.importers.run import Imported
+    from penstock.ledger.store import Ledger
 
 HELP = """
 The format is guessed from the beginning of a file, and the guess is shown with its reason. Rows that cannot be booked
@@ -20,13 +21,22 @@ go to a file in `rejects/` beside the ledger, with line number and reason; the o
 again changes nothing, also when it was renamed or packed anew. Exit code 1: a file was cut off, or nothing in it
 could be booked.
 
+Formats: logs of requests (litellm, langfuse, helicone, otlp, bedrock, apim_llm, azure_diagnostics, traces, csv,
+parquet), aggregates (openai_usage, anthropic_usage, azure_metrics, otlp_metrics, vllm, m365_copilot), bills
+(openai_costs, anthropic_costs, focus). The same traffic may come from several of them: reports count it once, by the
+best source.
+
 Examples:
 
 - `penstock import azure_llm_2023_conv.csv.gz --provider azure --model gpt-4o --deployment-type global`
 - `penstock import march.csv april.csv --team support`
-- `penstock import usage_completions.json --dry-run`
+- `penstock import usage_completions.json costs.json --dry-run`
+- `penstock import azure_cost_export.parquet`
 - `penstock import spend_logs.jsonl.gz --format litellm --data ./ledger`
 """
+
+MODELS = 20
+"""Models without a price that are named."""
 
 app = App(name="import", help_epilogue=HELP, default_parameter=Parameter(show_default=False))
 
@@ -34,7 +44,9 @@ app = App(name="import", help_epilogue=HELP, default_parameter=Parameter(show_de
 @app.default
 def import_(
     *files: Annotated[Path, Parameter(help="Files to book; gzip is unpacked on the way.")],
-    format_: Annotated[str, Parameter(name="--format", help="csv, traces, openai_usage, litellm; else a guess.")] = "",
+    format_: Annotated[
+        str, Parameter(name="--format", help="Name of a format (see docs/importing.md); else a guess.")
+    ] = "",
     provider: Annotated[str, Parameter(help="Who served rows that do not say it: azure, openai, ...")] = "",
     model: Annotated[str, Parameter(help="The model of rows that name none.")] = "",
     deployment_type: Annotated[str, Parameter(help="global, data_zone, regional, or one of these with _ptu.")] = "",
@@ -46,7 +58,7 @@ def import_(
     dry_run: Annotated[bool, Parameter(help="Say what would be booked, and book nothing.", negative="")] = False,
     common: Common | None = None,
 ) -> None:
-    """Book usage from files: request traces, CSV, OpenAI usage pages, LiteLLM spend logs."""
+    """Book usage from files: logs of other gateways, reports and bills of providers, traces, CSV."""
     from penstock.app import catalog_for, keep_books, ledger_for
     from penstock.errors import InputError
     from penstock.ledger.importers.drafts import Assumed
@@ -80,12 +92,42 @@ def import_(
                     assumed=assumed, catalog=catalog, now=now, ledger=ledger, progress=progress,
                 )  # fmt: skip
             outcomes.append(outcome)
+            found = _covered(ledger, outcome) if ledger else []
+            outcome.notes += found
             if not common.json:
                 _show(outcome, dry_run)
     if common.json:
         print_json({"dry_run": dry_run, "files": [_document(outcome) for outcome in outcomes]})
     if not all(outcome.complete for outcome in outcomes):
         answer_no()
+
+
+def _covered(ledger: "Ledger", outcome: "Imported") -> list[str]:
+    """Say where other sources hold the same models on the same days, and which of them counts in reports."""
+    from datetime import timedelta
+
+    from penstock.analytics.overlap import overlaps
+
+    if outcome.first is None or outcome.last is None:
+        return []
+    found: dict[tuple[str, tuple[str, ...]], set[tuple[str, str]]] = {}
+    for cell in overlaps(ledger.moment(), since=outcome.first, until=outcome.last + timedelta(microseconds=1)):
+        beside = tuple(source for source in cell.counted if source != outcome.format)
+        said: list[tuple[str, tuple[str, ...]]] = []
+        if outcome.format in cell.counted:
+            said = [("counts beside", beside), ("counts instead of", tuple(cell.left_out))]
+        elif outcome.format in cell.left_out:
+            said = [("is left out of reports in favour of", beside)]
+        for verdict, named in said:
+            if named:
+                found.setdefault((verdict, named), set()).add((cell.model, cell.day))
+    notes = []
+    for (verdict, named), cells in sorted(found.items()):
+        days = counted(len({day for _model, day in cells}), "day", "are")
+        models = ", ".join(sorted({model for model, _day in cells})[:5])
+        what = f"{outcome.format} {verdict} {' and '.join(named)}"
+        notes.append(f"{days} recorded by other sources, too ({models}): {what}; see penstock report")
+    return notes
 
 
 def _shift(text: str, now: datetime) -> datetime | None:
@@ -115,7 +157,7 @@ def _document(outcome: "Imported") -> dict[str, Any]:
         "events": outcome.read, "new": outcome.new, "duplicates": outcome.duplicates,
         "from": outcome.first, "to": outcome.last, "cost": outcome.cost,
         "unpriced_events": sum(outcome.unpriced.values()), "unpriced": outcome.unpriced,
-        "stand_in_prices": outcome.early,
+        "stand_in_prices": outcome.early, "charges": outcome.charges, "charged_only": outcome.charged,
         "provider_cost": outcome.provider_cost, "provider_cost_compared_with": outcome.compared,
         "rejected": sum(outcome.rejected.values()), "rejected_for": outcome.rejected, "rejects": outcome.rejects,
         "complete": outcome.complete, "notes": outcome.notes,
@@ -130,25 +172,42 @@ def _show(outcome: "Imported", dry_run: bool) -> None:
     say(f"  format    {outcome.format}: {outcome.why}")
     if outcome.first and outcome.last:
         say(f"  period    {outcome.first:%Y-%m-%d %H:%M:%S} to {outcome.last:%Y-%m-%d %H:%M:%S} UTC")
-    booked = "nothing booked (dry run)" if dry_run else f"{outcome.new:,} new, {outcome.duplicates:,} already there"
-    say(f"  events    {outcome.read:,}: {booked}")
-    say(f"  cost      {dollars(outcome.cost)}")
+    _show_events(outcome, dry_run, say)
     if outcome.provider_cost is not None:
         gap = outcome.provider_cost - outcome.compared
         say(f"  compare   the source says {dollars(outcome.provider_cost)}, the prices {dollars(outcome.compared)}"
             f" for the same events: {dollars(gap)} apart")  # fmt: skip
+    if outcome.charges:
+        say(f"  charged   the source says {dollars(outcome.charges)} for events without a price of ours: in no total")
     for row, count in outcome.early.items():
         say(f"  note      {counted(count, 'event', 'are')} older than any price known; the first one stands in: {row}")
     for note in outcome.notes:
         say(f"  note      {note}")
-    for model, count in outcome.unpriced.items():
+    for model, count in outcome.charged.items():
+        say(f"  note      {counted(count, 'charge')} without quantities: {model}")
+    for model, count in outcome.unpriced.most_common(MODELS):
         some = counted(count, "event", "have")
         how = f"penstock prices set {model} --provider … --input … --output …"
         say(f"  unpriced  {some} no price: model {model}. Add one with: {how}", "yellow")
-    _show_rejects(outcome, say)
+    if (more := len(outcome.unpriced) - MODELS) > 0:
+        say(f"  unpriced  {counted(more, 'more model')}: see penstock report --by model", "yellow")
+    _show_rejects(outcome, dry_run, say)
 
 
-def _show_rejects(outcome: "Imported", say: Any) -> None:
+def _show_events(outcome: "Imported", dry_run: bool, say: Any) -> None:
+    if not outcome.books:
+        say("  events    none: this format holds no usage, so nothing is booked")
+        return
+    booked = "nothing booked (dry run)" if dry_run else f"{outcome.new:,} new, {outcome.duplicates:,} already there"
+    say(f"  events    {outcome.read:,}: {booked}")
+    priceless = sum(outcome.unpriced.values()) + sum(outcome.charged.values())
+    if outcome.read and priceless == outcome.read:
+        say("  cost      not known: no event has a price")
+    elif outcome.read:
+        say(f"  cost      {dollars(outcome.cost)}{f' for {outcome.read - priceless:,} of them' if priceless else ''}")
+
+
+def _show_rejects(outcome: "Imported", dry_run: bool, say: Any) -> None:
     if not outcome.rejected:
         return
     kinds = ", ".join(f"{count:,} {code}" for code, count in outcome.rejected.most_common())
@@ -156,4 +215,6 @@ def _show_rejects(outcome: "Imported", say: Any) -> None:
     for row in outcome.examples:
         say(f"            line {row.line}: {row.reason}" if row.line else f"            {row.reason}")
     if outcome.rejects:
-        say(f"            all of them: {outcome.rejects}")
+        say(f"            all of them, with line and reason: {outcome.rejects}")
+    elif dry_run:
+        say("            without --dry-run all of them go to a file beside the ledger")

@@ -8,8 +8,8 @@ from cyclopts import App, Parameter
 from penstock.errors import InputError
 
 HELP = """
-The file has a provider for OpenAI and one for Anthropic, and a commented example of everything else. A file that is
-there is left alone unless `--force` is given.
+The file has a provider for OpenAI and one for Anthropic, and a commented example of everything else, keys and alerts
+too. A file that is there is left alone unless `--force` is given.
 
 Examples:
 
@@ -32,7 +32,12 @@ fsync = "interval"          # always | interval | never: how soon an event is on
 [prices]
 unpriced = "serve"          # serve | refuse a model whose price is unknown
 
-# A provider is where calls go. Its key stays in the environment.
+# Who may call: virtual keys, made with `penstock keys create NAME --team TEAM`.
+# [keys]
+# required = true             # by default: as soon as there is a key
+# sign_in = true              # by default: as soon as there is a viewer's or an admin's key, or others reach the port
+
+# A provider is where calls go. Its key stays in the environment, or in a file of yours alone (api_key_file).
 [[providers]]
 name = "openai"
 kind = "openai"
@@ -76,7 +81,33 @@ api_key_env = "ANTHROPIC_API_KEY"
 # provider = "local"
 # model = "*"
 # free = true
-# valid_from = 2026-01-01
+# from = 2026-01-01
+
+# What may be spent, and how fast; a call that could go over it is refused. Also by command: `penstock budgets set`.
+# [[budgets]]
+# scope = "team=*"                  # each team by itself; without a scope: everything
+# per = "month"                     # hour | day | week | month | total | 24h | 30d
+# dollars = 500
+#
+# [[limits]]
+# scope = "user=*"
+# requests_per_minute = 60
+
+# Who is told when something needs attention; try it with `penstock alerts test`.
+# [[alerts]]
+# name = "finops"
+# kind = "slack"                    # slack | teams | webhook | email | log
+# url_env = "SLACK_WEBHOOK_URL"
+# severity = "warning"
+#
+# [[alerts]]
+# name = "mail"
+# kind = "email"
+# to = ["finops@example.com"]
+# sender = "penstock@example.com"
+# smtp_host = "smtp.example.com"
+# username = "penstock"
+# password_env = "SMTP_PASSWORD"
 """
 
 

@@ -1,7 +1,8 @@
 """`penstock plan`: what something would cost, before it is built."""
 
 import dataclasses
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -10,41 +11,30 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from penstock.cli.options import Common
-from penstock.cli.plan_command import Calculator, Drawn, PlanOptions, declare, in_one_sentence
+from penstock.cli.plan_command import Command, Drawn, PlanOptions, declare
 from penstock.cli.plan_content import contents_of
 from penstock.cli.plan_demand import ChartOptions, minutes_of_ledger, minutes_of_trace
 from penstock.cli.plan_diff import diff
 from penstock.cli.plan_interview import InterviewOptions, interviewed
 from penstock.errors import InputError, PlanError
-from penstock.planning.agents import Agents, agents
 from penstock.planning.answer import Answer
-from penstock.planning.batch import Batch, batch
-from penstock.planning.cache import Cache, cache
+from penstock.planning.calculators import CALCULATORS, Calculator
 from penstock.planning.chart import blocks, svg
-from penstock.planning.copilot import Copilot, copilot
 from penstock.planning.demand import Load
-from penstock.planning.deployment import Deployment, deployment
 from penstock.planning.foundry import Foundry, foundry, guardrails_of
-from penstock.planning.gpu import Gpu, gpu
 from penstock.planning.guardrails import TEMPLATES, render
 from penstock.planning.guide import GuideCheck, guide
-from penstock.planning.mcp import Mcp, mcp
 from penstock.planning.model import Model, model
-from penstock.planning.month import Month, month
 from penstock.planning.prices import Prices
 from penstock.planning.ptu import Ptu, demand_of, ptu
 from penstock.planning.quantity import percent
-from penstock.planning.rag import Rag, rag
 from penstock.planning.tokens import Piece, Tokens, tokens
-from penstock.planning.tune import Tune, tune
-from penstock.planning.unit import UnitEconomics, unit
 from penstock.pricing.capacity import shipped_capacity
 from penstock.pricing.finetune import shipped_finetunes
 from penstock.pricing.gpu import shipped_gpus
 from penstock.pricing.licences import shipped_licences
-from penstock.pricing.search import shipped_search_tiers
 
-app = App(name="plan", help="Work out what something would cost before it is built.", error_formatter=in_one_sentence)
+app = App(name="plan", help="Work out what something would cost before it is built.")
 
 
 def _ptu(inputs: Ptu, prices: Prices, options: ChartOptions, common: Common) -> Answer | Drawn:
@@ -143,98 +133,36 @@ def write(path: Path, text: str) -> None:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-CALCULATORS: tuple[Calculator[Any], ...] = (
-    Calculator(
-        "month", Month, month,
-        "Monthly cost of a steady workload, with every model of the price book side by side.",
-        "penstock plan month --model gpt-4o-mini --requests-per-day 10000 --input-tokens 500 --output-tokens 300",
-    ),
-    Calculator(
+WITH_FILES: dict[str, tuple[Callable[..., Answer | Drawn], type[Any], str]] = {
+    "ptu": (_ptu, ChartOptions, ""),
+    "model": (_model, InterviewOptions, ""),
+    "foundry": (_foundry, GuardrailOptions, " --guardrails guardrails/"),
+}
+"""Calculators that do more here, the options of that, and what these add to the example: files, and questions."""
+ONLY_HERE = (
+    Command(
         "tokens", Tokens, _tokens,
         "Tokens and cost of given text, files or pictures, or of words that are not written yet.",
         "penstock plan tokens --model gpt-4o --file README.md --image 1024x1024",
     ),
-    Calculator(
-        "deployment", Deployment, lambda inputs, prices: deployment(inputs, prices, shipped_capacity()),
-        "Global, data zone, regional, batch, priority and PTU side by side, under residency and latency demands.",
-        "penstock plan deployment --model gpt-4o --requests-per-day 10000 --input-tokens 500 --output-tokens 300 "
-        "--residency zone",
-    ),
-    Calculator(
-        "ptu", Ptu, _ptu,
-        "Provisioned throughput: how many PTUs, and whether they beat paying by token.",
-        "penstock plan ptu --model gpt-5.2 --requests-per-minute 1000 --input-tokens 200 --output-tokens 20",
-        extras=ChartOptions,
-    ),
-    Calculator(
-        "model", Model, _model,
-        "Which model for a task: the smallest that is enough, why not a bigger one, and what it saves.",
-        "penstock plan model --task classification --requests-per-day 10000",
-        extras=InterviewOptions,
-    ),
-    Calculator(
-        "cache", Cache, cache,
-        "Prompt cache and semantic cache: what they save, net of what they cost.",
-        "penstock plan cache --model gpt-4o --requests-per-day 10000 --prefix-tokens 1024 --prompt-hit-rate 1",
-    ),
-    Calculator(
-        "rag", Rag, lambda inputs, prices: rag(inputs, prices, shipped_search_tiers()),
-        "Retrieval: embedding, vector index, chunks in the prompt, reranking, updates.",
-        "penstock plan rag --documents 100000 --queries-per-day 10000 --top-k 20 --reranked-k 5",
-    ),
-    Calculator(
-        "batch", Batch, batch,
-        "Batch API: what moving a share of the traffic saves.",
-        "penstock plan batch --model gpt-4o --requests-per-day 10000 --input-tokens 500 --output-tokens 300 "
-        "--batch-share 40%",
-    ),
-    Calculator(
-        "foundry", Foundry, _foundry,
-        "The layers of a Foundry bill, the worst month a cap allows, and guardrails as az, Bicep and Terraform files.",
-        "penstock plan foundry --model gpt-4o-mini --capacity 30 --budget 5000 --guardrails guardrails/",
-        extras=GuardrailOptions,
-    ),
-    Calculator(
-        "copilot", Copilot, lambda inputs, _: copilot(inputs, shipped_licences()),
-        "Microsoft 365 Copilot licences, Copilot Studio and AI Builder credits: return, break-even, reclaiming.",
-        "penstock plan copilot --licences 1000 --active-users 200 --hours-per-week 2",
-    ),
-    Calculator(
-        "agents", Agents, agents,
-        "A chain of agents: cost per interaction by the guide's formula, at the tail, and when it runs away.",
-        "penstock plan agents --agents name=triage,model=gpt-4.1-nano,planning_tokens=500 "
-        "--agents name=answer,model=gpt-4o-mini,loop_tokens=2000,iterations=4,iterations_p95=12,growth_tokens=800 "
-        "--max-iterations 10",
-    ),
-    Calculator(
-        "mcp", Mcp, mcp,
-        "MCP tools: what their descriptions cost with every request, and when loading fewer costs more.",
-        "penstock plan mcp --model gpt-4o --requests-per-day 10000 --tools 20 --tools-loaded 5",
-    ),
-    Calculator(
-        "unit", UnitEconomics, unit,
-        "Unit economics: cost, value, margin and payback of a product with AI in it.",
-        "penstock plan unit --interactions 100000 --token-cost 255 --infra-cost 45 --value-per-interaction 2.50",
-    ),
-    Calculator(
-        "gpu", Gpu, lambda inputs, _: gpu(inputs, shipped_gpus()),
-        "Training on GPU machines: memory, hours, spot with checkpoints, reservations.",
-        "penstock plan gpu --parameters 7 --training-tokens 50 --epochs 3 --method lora",
-    ),
-    Calculator(
-        "tune", Tune, lambda inputs, prices: tune(inputs, prices, shipped_finetunes()),
-        "Prompt, fine-tuning or retrieval: the cheapest way, and from which volume.",
-        "penstock plan tune --requests-per-month 100000 --prompt-model gpt-4o --tuned-model gpt-4.1-mini",
-    ),
-    Calculator(
+    Command(
         "guide", GuideCheck, _guide,
         "Every number of the guide, recomputed: what holds to the cent, and what does not, and why.",
         "penstock plan guide --book guide-2026-03",
     ),
 )  # fmt: skip
 
-for _calculator in CALCULATORS:
-    declare(app, _calculator)
+
+def _command(one: Calculator) -> Command[Any]:
+    compute, extras, more = WITH_FILES.get(one.name, (one.compute, None, ""))
+    example = f"penstock {shlex.join(('plan', one.name, *one.options))}{more}"
+    return Command(one.name, one.inputs, compute, one.about, example, extras)
+
+
+COMMANDS = (*map(_command, CALCULATORS), *ONLY_HERE)
+
+for _one in COMMANDS:
+    declare(app, _one)
 
 
 @app.command(name="diff")
@@ -255,5 +183,5 @@ def compare(first: Path, second: Path, /, *, options: PlanOptions | None = None,
         Options of every command.
 
     """
-    by_name = {calculator.name: calculator for calculator in CALCULATORS}
+    by_name = {command.name: command for command in COMMANDS}
     diff(first, second, by_name, options or PlanOptions(), common or Common())

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation, Overflow
 from difflib import get_close_matches
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
-from cyclopts import App, CycloptsError, Parameter, Token, UnusedCliTokensError
-from docstring_parser import parse_from_object
+from cyclopts import App, Parameter, Token
 
 from penstock.cli.options import Common, print_json
 from penstock.cli.plan_show import show
 from penstock.errors import InputError, PlanError
 from penstock.planning.answer import Answer
+from penstock.planning.described import documentation
 from penstock.planning.prices import Prices
 from penstock.planning.quantity import LARGEST, Inputs, units
 
@@ -48,7 +48,7 @@ T = TypeVar("T", bound=Inputs)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Calculator(Generic[T]):
+class Command(Generic[T]):
     """One `penstock plan` command: its inputs, its function, and an example that stands in its help."""
 
     name: str
@@ -69,15 +69,7 @@ class Drawn:
     """Draws for a terminal with that many columns."""
 
 
-def in_one_sentence(error: CycloptsError) -> NoReturn:
-    """Say what is wrong with the words on the command line as every other error is said."""
-    if isinstance(error, UnusedCliTokensError):
-        stray = " ".join(error.unused_tokens or ())
-        raise InputError(f"{stray!r} belongs to no option; each input is given as --name value") from error
-    raise InputError(" ".join(str(error).split())) from error
-
-
-def declare(app: App, calculator: Calculator[Any]) -> None:
+def declare(app: App, calculator: Command[Any]) -> None:
     """Add the calculator's command to `app`."""
 
     def command(**given: Any) -> None:
@@ -104,7 +96,7 @@ def declare(app: App, calculator: Calculator[Any]) -> None:
     app.command(command, name=calculator.name)
 
 
-def run(calculator: Calculator[Any], inputs: Inputs, prices: Prices, *given: Any) -> Answer | Drawn:
+def run(calculator: Command[Any], inputs: Inputs, prices: Prices, *given: Any) -> Answer | Drawn:
     """Compute; a wrong input is named as the option that a user types."""
     try:
         return calculator.compute(inputs, prices, *(given if calculator.extras else ()))
@@ -130,7 +122,7 @@ def base_order() -> list[str]:
     return [field.name for field in dataclasses.fields(Answer)]
 
 
-def read_plan(path: Path, calculator: Calculator[Any] | None = None) -> dict[str, Any]:
+def read_plan(path: Path, calculator: Command[Any] | None = None) -> dict[str, Any]:
     """Read a plan file; numbers with a point stay exact. Raises InputError that names the file."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -320,9 +312,3 @@ def _option(shape: Any, field: dataclasses.Field[Any]) -> inspect.Parameter:
 
 def _flat(name: str, shape: type[Any]) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=shape(), annotation=shape)
-
-
-@cache
-def documentation(shape: Any) -> dict[str, str]:
-    """Return the sentence under each field of a dataclass."""
-    return {item.arg_name: (item.description or "").replace("\n", " ") for item in parse_from_object(shape).params}

@@ -6,7 +6,7 @@ from typing import Any
 
 from penstock.cli.options import Common, console, print_json, table
 from penstock.cli.plan_command import (
-    Calculator,
+    Command,
     Drawn,
     PlanOptions,
     build,
@@ -16,16 +16,15 @@ from penstock.cli.plan_command import (
     read_plan,
     run,
 )
-from penstock.cli.plan_show import title, written
+from penstock.cli.plan_show import written
 from penstock.errors import InputError
+from penstock.planning.described import title
 from penstock.planning.quantity import Unit, percent, ratio, units
 
 LEFT_OUT = frozenset({"answer", "notes", "prices", "assumptions", "corrections", "sensitivity"})
 
 
-def diff(
-    first: Path, second: Path, calculators: dict[str, Calculator[Any]], options: PlanOptions, common: Common
-) -> None:
+def diff(first: Path, second: Path, calculators: dict[str, Command[Any]], options: PlanOptions, common: Common) -> None:
     """Run both plans and print the inputs and figures that differ."""
     before, after = (_result(path, calculators, options, common) for path in (first, second))
     if before["calculator"] != after["calculator"]:
@@ -43,9 +42,7 @@ def diff(
         console.print("The plans are equal.")
 
 
-def _result(
-    path: Path, calculators: dict[str, Calculator[Any]], options: PlanOptions, common: Common
-) -> dict[str, Any]:
+def _result(path: Path, calculators: dict[str, Command[Any]], options: PlanOptions, common: Common) -> dict[str, Any]:
     document = read_plan(path)
     name = document.get("calculator", "")
     if name not in calculators:

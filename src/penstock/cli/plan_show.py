@@ -10,6 +10,7 @@ from rich.table import Table
 
 from penstock.cli.options import console, table
 from penstock.planning.answer import Answer, Correction
+from penstock.planning.described import ACRONYMS, title
 from penstock.planning.prices import PriceUsed
 from penstock.planning.quantity import Unit, money, percent, price_of, units
 from penstock.planning.sensitivity import Swing
@@ -23,27 +24,6 @@ LONGEST_TABLE = 60
 
 WIDEST_TABLE = 7
 """Columns; a short list with more of them is turned: a line a field."""
-
-ACRONYMS = {
-    name.lower(): name
-    for name in (
-        "PTU",
-        "PTUs",
-        "ROI",
-        "GPU",
-        "GPUs",
-        "VM",
-        "MCP",
-        "TPM",
-        "LoRA",
-        "QLoRA",
-        "MFU",
-        "AI",
-        "P50",
-        "P95",
-        "P99",
-    )
-}
 
 
 def show(answer: Answer, draw: Callable[[int], str] | None = None) -> None:
@@ -69,12 +49,6 @@ def _print(grid: Table) -> None:
     """Print a table after an empty line."""
     console.print()
     console.print(grid)
-
-
-def title(name: str) -> str:
-    """Turn a field's name into words: `monthly_cost` is `Monthly cost`."""
-    words = [ACRONYMS.get(word, word) for word in name.strip("_").split("_")]
-    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 
 
 def written(value: Any, unit: Unit | None) -> str:

@@ -97,7 +97,7 @@ def unpriced(data_folder: Path, catalog: Catalog, at: datetime) -> list[dict[str
     """List what the ledger holds without a price, and why; then the calls to models that have retired."""
     if not (data_folder / "state.sqlite").exists():
         return []
-    from penstock.analytics.spend import with_effective_state
+    from penstock.analytics.tables import with_effective_state
     from penstock.ledger.store import Ledger
     from penstock.pricing.book import PriceKey
     from penstock.pricing.usage import Usage

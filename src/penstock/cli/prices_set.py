@@ -12,6 +12,8 @@ from penstock.cli.options import Common, console, print_json
 from penstock.cli.prices import catalog_of, rows_of, settings_of
 from penstock.cli.prices_show import footer, row_json, row_table
 from penstock.errors import InputError, PriceBookError
+from penstock.ledger.log import list_logs
+from penstock.ledger.logfile import is_live
 from penstock.pricing.book import KEY, Book, PriceRow
 from penstock.pricing.diff import key_of
 from penstock.pricing.fields import COLUMNS, row_from_fields, rows_from_table, table_of
@@ -96,6 +98,8 @@ def set_(
     console.print(footer([written]), highlight=False, soft_wrap=True)
     for doubt in doubts:
         console.print(f"[yellow]Is this right?[/yellow] {doubt}", highlight=False)
+    if any(is_live(log) for log in list_logs(settings.data)):
+        console.print("A server runs on this ledger: it takes the price when it reads its settings again (kill -HUP).")
 
 
 def append(file: Path, row: PriceRow) -> PriceRow:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 from cyclopts import App, Parameter
+from msgspec import structs
 
 from penstock import __version__
 from penstock.cli.options import Common, console, print_json, table
@@ -16,7 +17,7 @@ from penstock.cli.prices import settings_of
 from penstock.cli.prices_show import change_json, change_table
 from penstock.errors import InputError, PenstockError
 from penstock.pricing.azure_retail import NAME, QUERY, URL, Item, Left, read_page, read_prices, without_losses
-from penstock.pricing.book import Book, make_book, rows_hash
+from penstock.pricing.book import Book, PriceRow, make_book, rows_hash
 from penstock.pricing.books import default_catalog, own_layers
 from penstock.pricing.diff import changes, places
 from penstock.pricing.sanity import suspects
@@ -25,6 +26,7 @@ HELP = """
 The book goes to `prices/azure-<instant>-<digest>.json` in the data folder and comes before the Azure book of the
 package; older ones stay, so that old events can be explained. Meters that were not understood are listed. No key is
 needed. Without `--yes` it asks before it writes; with `--json` it writes only with `--yes`.
+A list that says what the newest book says is not written again.
 
 Examples:
 
@@ -71,16 +73,25 @@ def update_(
             console.print(f"[yellow]Is this right?[/yellow] {doubt}", highlight=False)
     if not book.rows:
         raise InputError(f"{url} has no price that could be read; nothing was written")
-    written = yes or (not common.json and agreed(f"Write {file}?"))
+    same = older[0] if older and plain(older[0]) == plain(book) else None  # the newest comes first
+    written = same is None and (yes or (not common.json and agreed(f"Write {file}?")))
     if written:
         write(file, book.to_bytes())
     if common.json:
         print_json({
             "book": book.id, "sha256": book.sha256, "rows": len(book.rows), "file": file if written else None,
             "changes": [change_json(one) for one in found], "doubts": doubts, "not_understood": prices.left,
+            "same_as": same.id if same else None,
         })  # fmt: skip
+    elif same:
+        console.print(f"The list says what {same.id} says; nothing was written.", highlight=False)
     else:
         console.print(f"Written to {file}." if written else "Nothing was written.", highlight=False)
+
+
+def plain(book: Book) -> list[PriceRow]:
+    """Return what a book says, without when it was read."""
+    return [structs.replace(row, read=None, book="", id="", hash="") for row in book.rows]
 
 
 def write(file: Path, content: bytes) -> None:

@@ -10,13 +10,19 @@ from cyclopts import App, Parameter
 from rich.markup import escape
 
 from penstock.cli.options import Common, console, counted, plain, print_json, table
+from penstock.cli.report_options import Asked, dimensions
 
 if TYPE_CHECKING:
+    from penstock.analytics.overlap import Counted
     from penstock.analytics.spend import Spend, SpendRow
 
 HELP = """
 Sums what the ledger holds, the most expensive first; with a grain of time, in its order. Events without a price are
 never counted as zero: they are named below the table, with their tokens. A day or month named in `--to` is included.
+
+Where several sources recorded a model on a day, the best one counts: the gateway before logs before aggregates before
+bills. What is left out stands below the table. `--sources all` adds everything up; `--sources litellm,langfuse` says
+which one comes first.
 
 Dimensions: model, version, provider, deployment, deployment_type, region, mode, endpoint, team, app, feature, user,
 key, run, source, outcome, purpose, price_state, tag:NAME, and the grains hour, day, week, month.
@@ -27,9 +33,27 @@ Examples:
 - `penstock report --by team,model --from month`
 - `penstock report --by day --from 2026-03-01 --to 2026-03-31 --time-zone Europe/Berlin`
 - `penstock report --by tag:product --only team=support --json`
+- `penstock report --by source,model --sources all`
 """
 
 app = App(name="report", help_epilogue=HELP, default_parameter=Parameter(show_default=False))
+
+QUESTIONS = {
+    "change": "Say why spend changed between two periods: volume, mix, tokens, price.",
+    "tokens": "Say how well tokens are used: cache, length and its trend, retries, cut answers, waste.",
+    "unit": "Say what an outcome costs and earns: cost per outcome, margin, ROI, payback.",
+    "errors": "Say how often attempts fail, why, and what that cost.",
+    "latency": "Say how long answers take, beside what they cost.",
+    "runs": "Say how many steps agents' runs take and cost, and which went furthest.",
+    "ptu": "Say what PTUs were used for: utilisation, coverage, waste, savings.",
+    "reconcile": "Hold a provider's bill against the ledger, and say why they differ.",
+    "chargeback": "Say who pays what: direct costs, shares of shared costs, and what is unallocated.",
+    "send": "Send a scheduled report now, or look at it.",
+}
+"""Reports that ask more than what was spent; each has a file of its own."""
+
+for _name, _help in QUESTIONS.items():
+    app.command(f"penstock.cli.report_{_name}:app", name=_name, help=_help)
 
 BAR = 32
 """Characters of the longest bar on a wide screen."""
@@ -41,44 +65,37 @@ def report(
     by: Annotated[
         str, Parameter(help="Dimensions, as in team,model; grains of time: hour, day, week, month.")
     ] = "model",
-    from_: Annotated[str, Parameter(name="--from", help="Begin: 2026-03-14, 2026-03, 7d, today, month, ...")] = "",
-    to: Annotated[str, Parameter(name="--to", help="End; a day or month named here is included.")] = "",
-    only: Annotated[
-        tuple[str, ...], Parameter(help="Keep one value, as in team=support. May be repeated.", negative="")
-    ] = (),
-    time_zone: Annotated[str, Parameter(help="Where days begin and end: Europe/Berlin.")] = "UTC",
     csv_: Annotated[bool, Parameter(name="--csv", help="Print CSV instead of a table.", negative="")] = False,
+    asked: Asked | None = None,
     common: Common | None = None,
 ) -> None:
     """Say what was spent, by model or any other dimensions."""
-    from penstock.analytics import periods
-    from penstock.analytics.spend import spend
-    from penstock.analytics.zones import zone
+    from penstock.analytics.overlap import counted as count_once
     from penstock.app import ledger_for
     from penstock.errors import InputError
     from penstock.metering.event import utc_now
     from penstock.settings import load
 
-    common = common or Common()
+    asked, common = asked or Asked(), common or Common()
     if csv_ and common.json:
         raise InputError("--csv and --json are two forms of the same answer: choose one")
-    now, place = utc_now(), zone(time_zone)
-    since = periods.since(from_, now, place) if from_ else None
-    until = periods.until(to, now, place) if to else None
-    if since and until and since >= until:
-        raise InputError(f"--from {from_} is not before --to {to}: there is no time between them")
-    where = [(name, value) for name, found, value in (pair.partition("=") for pair in only) if found]
-    if len(where) != len(only):
-        raise InputError("--only takes a dimension and a value, as in: --only team=support")
-    names = tuple(dict.fromkeys(name.strip() for name in by.split(",") if name.strip()))
+    since, until = asked.bounds(utc_now())
+    names, time_zone = dimensions(by), asked.time_zone
     with ledger_for(load(common.config, data=common.data), create=False) as ledger:
-        found = spend(ledger.moment(), by=names, since=since, until=until, time_zone=time_zone, where=where)
+        question: dict[str, Any] = {
+            "by": names, "since": since, "until": until, "time_zone": time_zone, "where": asked.where,
+        }  # fmt: skip
+        answer = count_once(asked.source(ledger), **question)
+    found = answer.spend
     if common.json:
-        print_json(_document(found, names, since, until, time_zone))
+        left_out = {"left_out": answer.left_out, "recorded_twice": answer.twice}
+        print_json(_document(found, names, since, until, time_zone) | left_out)
     elif csv_:
         _print_csv(found, names)
+        _say_overlaps(answer, sys.stderr)
     else:
         _show(found, names, since, until, time_zone)
+        _say_overlaps(answer, None)
 
 
 def _fields(row: "SpendRow") -> dict[str, Any]:
@@ -114,7 +131,7 @@ def _print_csv(found: "Spend", names: tuple[str, ...]) -> None:
 def _show(
     found: "Spend", names: tuple[str, ...], since: datetime | None, until: datetime | None, time_zone: str
 ) -> None:
-    from penstock.analytics.spend import GRAINS
+    from penstock.analytics.question import GRAINS
     from penstock.analytics.zones import zone
 
     size = min(BAR, console.width - 74) if len(names) == 1 and names[0] in GRAINS else 0
@@ -186,9 +203,38 @@ def _warn(found: "Spend", file: Any) -> None:
         some = counted(found.unpriced_events, "event", "have")
         say(f"Warning: {some} no price; the total leaves out {tokens:,} tokens:", "yellow")
     for row in found.unpriced:
+        if not row.input_tokens and not row.output_tokens:
+            what = counted(row.events, "charge")
+            say(f"  {what} without quantities that could be priced: {row.model} at {row.provider}", "yellow")
+            continue
         how = f"penstock prices set {row.model} --provider {row.provider} --input … --output …"
         say(f"  {row.events:,} of model {row.model} at {row.provider}: {row.input_tokens:,} tokens in, "
             f"{row.output_tokens:,} out. Add a price with: {how}", "yellow")  # fmt: skip
     for early in found.early:
         older = f"{counted(early.events, 'event', 'are')} older than any price known for {early.model}"
         say(f"Note: {older}; the first one stands in: {early.price_row}", "dim")
+
+
+def _say_overlaps(answer: "Counted", file: Any) -> None:
+    """Say what several sources recorded, and which of them counts."""
+
+    def say(text: str, style: str) -> None:
+        if file is not None:
+            print(text, file=file)
+        else:
+            console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    for one in answer.left_out:
+        where = f"{counted(one.models, 'model')} on {counted(one.days, 'day')}"
+        charged = "" if one.provider_cost is None else f"; it says {amount(one.provider_cost, 4)} was charged"
+        best = " and ".join(one.instead)
+        say(f"Left out: {counted(one.events, 'event')} of {one.source}, {amount(one.cost, 4)}{charged}: "
+            f"{best} counts for the same {where}, {amount(one.counted_cost, 4)}", "dim")  # fmt: skip
+        tokens = one.input_tokens + one.output_tokens
+        if tokens > one.counted_tokens:
+            say(f"  {one.source} holds more tokens ({tokens:,}, not {one.counted_tokens:,}): some traffic seems to "
+                f"pass {best} by. To count {one.source} instead: --sources {one.source}", "yellow")  # fmt: skip
+    for twice in answer.twice:
+        say(f"Warning: {' and '.join(twice.sources)} both hold {', '.join(twice.models[:5])} on "
+            f"{counted(twice.days, 'day')}, and both count. If these are the same calls: "
+            f"--sources {','.join(twice.sources)}", "yellow")  # fmt: skip

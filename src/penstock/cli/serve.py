@@ -1,6 +1,7 @@
 """`penstock serve`."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -57,9 +58,28 @@ def serve(
         )
     for provider, variable in missing_keys(settings):
         console.print(f"[yellow]Provider {provider}: the environment variable {variable} is not set.[/]")
+    for line in _who_may(settings):
+        console.print(f"[yellow]{line}[/]")
     root.run_server(
         settings, ready=_say_ready, say=lambda line: print(f"penstock: {line}", file=sys.stderr), again=read
     )
+
+
+def _who_may(settings: Settings) -> Iterator[str]:
+    """Say what others can and cannot do, where other machines reach the server and nobody has a key yet."""
+    from penstock import app as root
+    from penstock.policies.key_store import KeyStore
+
+    if root.is_local(settings.server):
+        return
+    state = root.state_for(settings)
+    store = KeyStore(state)
+    callers, lookers = store.has(["caller"]), store.has(["viewer", "admin"])
+    state.close()
+    if not callers and not settings.keys.required:
+        yield "Whoever reaches this address can make calls. Let in by keys only: penstock keys create NAME --team TEAM"
+    if not lookers and settings.keys.sign_in is None:
+        yield "Pages and API are closed until somebody can sign in: penstock keys create NAME --role admin"
 
 
 def with_options(
