@@ -133,7 +133,12 @@ class Nginx(Candidate):
 
 
 POLICIES = {"unpriced": '[prices]\nunpriced = "refuse"\n'}
-"""Every policy there is, and what switches it on. The names are those of the modules in `penstock.policies`."""
+"""What every call is held to without being configured for it, and what switches it on."""
+GOVERNANCE = {
+    "budgets": '[[budgets]]\ndollars = 1000000\n[[budgets]]\nscope = "team=*"\nper = "day"\ndollars = 1000000\n'
+    "[[limits]]\nrequests_per_minute = 60000000\n",
+}
+"""What a call is held to where somebody has set it. The names of both are those in `penstock.policies`."""
 
 PENSTOCK_CONFIGURATION = """\
 [ledger]
@@ -172,8 +177,17 @@ class Penstock(Candidate):
     """Seconds until it must be ready. `under` is a program that runs it and looks on."""
 
     def __init__(
-        self, name: str, title: str, *, fsync: str, path: str = "", booked: bool = True, under: tuple[str, ...] = ()
+        self,
+        name: str,
+        title: str,
+        *,
+        fsync: str,
+        path: str = "",
+        booked: bool = True,
+        under: tuple[str, ...] = (),
+        governed: bool = False,
     ) -> None:
+        self.policies = (POLICIES | GOVERNANCE) if governed else POLICIES
         self.name, self.title, self._fsync, self.booked, self._under = name, title, fsync, booked, under
         self.path = path or Candidate.path
         self.program = Path(sys.executable).with_name("penstock")
@@ -191,7 +205,7 @@ class Penstock(Candidate):
         self.file.write_text(
             PENSTOCK_CONFIGURATION.format(
                 fsync=self._fsync, upstream=upstream.port, key=KEY_VARIABLE, model=MODEL,
-                input=INPUT_PRICE, cached=CACHED_PRICE, output=OUTPUT_PRICE, policies="\n".join(POLICIES.values()),
+                input=INPUT_PRICE, cached=CACHED_PRICE, output=OUTPUT_PRICE, policies="\n".join(self.policies.values()),
             )
         )  # fmt: skip
         self.processes = Processes(
@@ -212,8 +226,10 @@ def usual() -> list[Candidate]:
             "penstock-relay", "Penstock's engine alone: an unmetered path, relayed as it is",
             fsync="interval", path="/v1/files", booked=False,
         ),
-        Penstock("penstock", "Penstock: metering, exact prices, every policy, ledger with fsync = interval",
+        Penstock("penstock", "Penstock: metering, exact prices, no call without a price, ledger with fsync = interval",
                  fsync="interval"),
+        Penstock("penstock-governed", "the same, and two budgets and a rate limit hold every call",
+                 fsync="interval", governed=True),
         Penstock("penstock-always", "the same with fsync = always: a reply ends when its event is on the disk",
                  fsync="always"),
     ]  # fmt: skip

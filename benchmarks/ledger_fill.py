@@ -1,7 +1,8 @@
 """A ledger of many events, made quickly: columns of SQL instead of one object an event. What it holds is the same.
 
 Users belong to teams, teams have apps, apps have keys. One model in a thousand calls has no price, and half of those
-calls were given one later by a correction, so that questions have that to do as well.
+calls were given one later by a correction, one call in a hundred fails, one in five is a step of an agent's run, and
+on two days a team spends forty times its usual, so that questions have that to do as well.
 """
 
 from collections.abc import Callable
@@ -34,7 +35,11 @@ COLUMNS = {
     "deployment_type": "'data_zone'",
     "region": "'eu'",
     "endpoint": "'chat'",
-    "finish_reason": "'stop'",
+    "finish_reason": "CASE WHEN h % 211 = 5 THEN 'length' WHEN failed THEN '' ELSE 'stop' END",
+    "outcome": "CASE WHEN failed THEN 'error' ELSE 'ok' END",
+    "status": "CASE WHEN failed THEN 429 ELSE 200 END",
+    "error": "CASE WHEN failed THEN 'rate_limited' ELSE '' END",
+    "run": "CASE WHEN n % 5 = 0 THEN 'run-' || (n // 50) ELSE '' END",
     "stream": "n % 2 = 0",
     "duration_us": "1200000 + h % 800000",
     "first_token_us": "310000 + h % 100000",
@@ -46,7 +51,7 @@ COLUMNS = {
     "input_tokens": "fresh + cached",
     "output_tokens": "written",
     "price_state": "CASE WHEN unpriced THEN 'unpriced' ELSE 'priced' END",
-    "cost": "CASE WHEN NOT unpriced THEN (0.00000025::DECIMAL(38,18) * (9000 + h % 7919)::BIGINT) END",
+    "cost": "CASE WHEN NOT unpriced THEN (0.00000025::DECIMAL(38,18) * ((9000 + h % 7919) * surge)::BIGINT) END",
     "price_book": "CASE WHEN unpriced THEN '' ELSE 'azure@2025-11-23' END",
     "price_row": "CASE WHEN unpriced THEN '' ELSE 'azure/' || model || '/data_zone:eu/standard@2025-04-01' END",
     "price_hash": "CASE WHEN unpriced THEN '' ELSE '92a08086dcc30138' END",
@@ -110,7 +115,8 @@ def _numbers(first: int, end: int, per_day: int) -> str:
         "ELSE ['gpt-4o', 'gpt-4o-mini', 'claude-sonnet-4-5', 'gpt-4.1', 'o4-mini'][1 + (h // 11 % 5)::INT] "
         "END AS model, "
         "(900 + h % 700)::BIGINT AS fresh, (1024 * (h // 3 % 3))::BIGINT AS cached, "
-        "(120 + h % 300)::BIGINT AS written "
+        "(120 + h % 300)::BIGINT AS written, h % 97 = 1 AS failed, "
+        f"CASE WHEN n // {per_day} IN (70, 83) AND person % {TEAMS} = 3 THEN 40 ELSE 1 END AS surge "
         f"FROM (SELECT n, us, us // 1000 AS ms, h, (h % {USERS})::BIGINT AS person, h % 1000 = 7 AS unpriced FROM ("
         f"SELECT n, {begin} + (n // {per_day}) * {length} + (n % {per_day}) * {length} // {per_day} AS us, "
         f"{MIXED} AS h FROM range({first}, {end}) t(n)))"

@@ -7,9 +7,13 @@ from pathlib import Path
 
 LEDGER = (
     ("The ledger: writing events", ("benchmarks.ledger_write",)),
-    ("The ledger: a dashboard's questions", ("benchmarks.ledger_query",)),
+    (
+        "The ledger: daily questions, from rollups and from every event",
+        ("benchmarks.ledger_daily", "--events", "5000000", "20000000"),
+    ),
+    ("The ledger: other questions", ("benchmarks.ledger_query", "--events", "300000")),
 )
-PATIENCE_SECONDS = 240
+PATIENCE_SECONDS = 420
 
 
 def ask_others(

@@ -67,7 +67,7 @@ def _cost_cells(row: Row | None) -> tuple[str, str]:
 def _promises(rows: Sequence[Row]) -> str:
     said = {True: "met", False: "**NOT met**", None: "not measured"}
     lines = [[verdict.promise, verdict.measured, said[verdict.met]] for verdict in verdicts(rows)]
-    return grid(("promise, every policy and the ledger on", "measured", ""), lines)
+    return grid(("promise, metering, prices and the ledger on", "measured", ""), lines)
 
 
 def picture(rows: Sequence[Row], candidates: Sequence[Candidate]) -> str | None:
@@ -163,7 +163,8 @@ def render(
         _headline(rows, candidates),
         (
             f"CPU is that of all processes of a candidate, in parentheses the lowest and the highest round. "
-            f"`x {OURS}`: how many times the CPU of Penstock with every policy and the ledger on (`fsync = interval`). "
+            f"`x {OURS}`: how many times the CPU of Penstock with metering, prices and the ledger on "
+            "(`fsync = interval`). "
             "Latencies are added to what the upstream itself takes. – : not run there, or it cannot reach that rate."
             + (" \\*: with faults, see below." if any(row.faults for row in rows) else "")
         ),

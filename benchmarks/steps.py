@@ -25,7 +25,7 @@ from benchmarks.results import grid, number
 from benchmarks.wire.ends import http_request
 from penstock.gateway.heads import SeenHeads, read_head
 from penstock.gateway.providers import Destination
-from penstock.gateway.shortcuts import see_reply
+from penstock.gateway.shortcuts import body_between, see_reply
 from penstock.ledger.log import LogWriter
 from penstock.metering.attribution import attribute
 from penstock.metering.event import UsageEvent, new_id
@@ -81,7 +81,9 @@ def steps() -> Iterator[tuple[list[Step], list[Step]]]:
     catalog = prices()
     reading, who = read_body("openai.chat", reply.plain), attribute({"x-penstock-team": "search"}, _head(body))
     served = Served("openai", "bench", MODEL, False, "global", "")
-    attempt = Attempt(new_id(), 1, "call", now, now, "chat", MODEL, "ok", 200, "", False, 900, 800, "bench#1")
+    attempt = Attempt(
+        new_id(), 1, "call", now, "chat", MODEL, False, "bench#1", recorded_at=now, duration_us=900, first_token_us=800
+    )
     meter = Meter(catalog)
     event = meter.event(served, attempt, reading, who)
     model, version = catalog.identify("openai", MODEL)
@@ -114,7 +116,10 @@ def steps() -> Iterator[tuple[list[Step], list[Step]]]:
             yield (
                 [
                     Step("read the head of a client", lambda: read_head(first)),
-                    Step("find the head of a client that is known", lambda: known.whole(sent, len(sent))),
+                    Step(
+                        "find the head of a client that is known",
+                        lambda: body_between(sent, known.before, known.behind),
+                    ),
                     Step("read the request's body", lambda: read_request("openai.chat", body)),
                     Step("say who pays, from headers and body", lambda: attribute(dict(head.headers), _head(body))),
                     Step("make an id", new_id),
@@ -123,7 +128,10 @@ def steps() -> Iterator[tuple[list[Step], list[Step]]]:
                         lambda: destination.request(head, "POST", "/v1/chat/completions", body),
                     ),
                     Step("read the provider's reply: HTTP", lambda: see_reply(answer)),
-                    Step("read it again: the head is known", lambda: seen_reply.whole(answer)),
+                    Step(
+                        "read it again: the head is known",
+                        lambda: body_between(answer, seen_reply.before, seen_reply.behind),
+                    ),
                     Step("read the provider's reply: usage", lambda: read_body("openai.chat", reply.plain)),
                     Step("price the usage", lambda: catalog.price(key, reading.usage, now)),
                     Step("meter: price, make the event", lambda: meter.event(served, attempt, reading, who)),

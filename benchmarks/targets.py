@@ -16,7 +16,7 @@ class Verdict:
 
 
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:
-    """Compare a run with the promises: every policy and the ledger on (`fsync = "interval"`)."""
+    """Compare a run with the promises: metering, prices and the ledger on (`fsync = "interval"`)."""
     at = {(row.candidate, row.workload): row for row in rows}
     json, burst = at.get((OURS, "json")), at.get((OURS, "burst"))
     litellm = [

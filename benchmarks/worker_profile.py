@@ -182,7 +182,7 @@ def render(found: list[Seen], machine: dict[str, str], sampler: str) -> str:
             f"{machine['date']}, {machine['processor']}, load average before {machine['load average before']}, "
             f"Python {machine['Python']}. Made by `python -m benchmarks.worker_profile` with {sampler}, which stops "
             f"the worker {SAMPLES_A_SECOND} times a second and notes what it is doing, in Python and in C down to the "
-            "system call. Every policy and the ledger are on (`fsync = interval`). Microseconds are the share of the "
+            "system call. Metering, prices and ledger are on (`fsync = interval`). Microseconds are the share of the "
             "samples times the CPU that was measured without a sampler. A sampler by the clock sees too "
             "much of the system calls; where `perf` could be asked, the kernel's share is the one it saw."
         ),
