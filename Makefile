@@ -4,7 +4,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock bench bench-pins soak fuzz spark clean
+.PHONY: help demo test check format lock bench bench-pins soak search fuzz spark kql clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -25,8 +25,9 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 demo: $(VENV)/.runtime  ## Start gateway and dashboard with sample traffic; no key, no server needed
 	@$(VENV)/bin/penstock demo
 
+# One more than there are cores: many tests wait, for a lease to end or for a server to come up.
 test: $(VENV)/.dev  ## Run every test
-	@$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
+	@$(VENV)/bin/python -m pytest --numprocesses $$($(VENV)/bin/python -c 'import os; print((os.cpu_count() or 1) + 1)') --dist loadfile
 
 check: $(VENV)/.dev  ## Check format, lint, types and walls
 	@$(VENV)/bin/ruff format --check .
@@ -41,7 +42,7 @@ format: $(VENV)/.dev  ## Format, and mend what the linter can mend
 lock: $(VENV)/.dev  ## Resolve the dependencies anew, with hashes
 	@$(PIP) install uv
 	@$(VENV)/bin/uv pip compile $(LOCK) --upgrade pyproject.toml requirements/build.in --group dev -o requirements/dev.txt
-	@$(VENV)/bin/uv pip compile $(LOCK) pyproject.toml requirements/build.in -c requirements/dev.txt -o requirements/runtime.txt
+	@$(VENV)/bin/uv pip compile $(LOCK) pyproject.toml requirements/build.in --extra otel -c requirements/dev.txt -o requirements/runtime.txt
 	@$(VENV)/bin/uv pip compile $(LOCK) pyproject.toml --extra spark -c requirements/dev.txt -o requirements/spark.txt
 	@$(VENV)/bin/uv pip compile $(LOCK) requirements/fuzz.in -o requirements/fuzz.txt
 
@@ -57,6 +58,9 @@ bench-pins: $(VENV)/.dev
 soak: $(VENV)/.dev  ## Kill workers under load in 50 runs, and hold the ledger against the bill
 	@$(VENV)/bin/python -m tests.gateway.soak
 
+search: $(VENV)/.dev  ## Try other examples than the tests do, different ones each time
+	@$(VENV)/bin/python -m pytest --hypothesis-profile=search $$(grep -rl hypothesis tests --include='test_*.py')
+
 SECONDS_EACH ?= 60
 fuzz: $(VENV)/.dev  ## Look for bytes that are understood in two ways, a minute a side (SECONDS_EACH=300 for longer)
 	@$(PIP) install --require-hashes -r requirements/fuzz.txt
@@ -66,6 +70,10 @@ fuzz: $(VENV)/.dev  ## Look for bytes that are understood in two ways, a minute 
 spark: $(VENV)/.dev  ## Ask the ledger's questions of Spark too (a large download; needs Java)
 	@$(PIP) install --require-hashes -r requirements/spark.txt
 	@$(VENV)/bin/python -m pytest tests/ledger/test_spark.py
+
+kql:  ## Ask Microsoft's language service about the KQL queries (downloads it; needs Node.js)
+	@cd tools/kql && npm ci --silent
+	@node tools/kql/check.js src/penstock/ledger/exporters/files/kql/*.kql
 
 clean:  ## Remove the environment
 	@rm -rf $(VENV)
