@@ -54,6 +54,7 @@ def profile(
     write: Annotated[Path | None, Parameter(help="Write the page there, as Markdown.")] = None,
     raw: Annotated[Path | None, Parameter(help="Keep the sampled stacks in that folder, for flamegraph.pl.")] = None,
     folder: Annotated[Path | None, Parameter(help="Where py-spy is installed; by default below ~/.cache.")] = None,
+    of: Annotated[str, Parameter(help="Which of our candidates, as in RESULTS.md.")] = OURS,
 ) -> int:
     """Sample a worker of Penstock at saturation, and say by part where its time goes.
 
@@ -61,11 +62,12 @@ def profile(
     kernel.yama.ptrace_scope to 0. With `perf` there is a second table, of libraries and their symbols.
 
         python -m benchmarks.worker_profile --write benchmarks/PROFILE.md --raw /tmp/stacks
+        python -m benchmarks.worker_profile --of penstock-governed
     """
     try:
         spy = environment((folder or home()).expanduser().resolve(), "profile", say)
         with tempfile.TemporaryDirectory(prefix="penstock-profile-") as scratch:
-            found = sample(ends(), Path(scratch), spy / "py-spy", seconds, keep=raw)
+            found = sample(ends(), Path(scratch), spy / "py-spy", seconds, of=of, keep=raw)
     except BenchmarkError as error:
         print(f"benchmarks.worker_profile: {error}", file=sys.stderr)
         return 2
@@ -76,9 +78,12 @@ def profile(
     return 0
 
 
-def sample(how: Ends, scratch: Path, spy: Path, seconds: float, *, keep: Path | None) -> list[Seen]:
+def sample(how: Ends, scratch: Path, spy: Path, seconds: float, *, of: str, keep: Path | None) -> list[Seen]:
     """Start the gateway, load it with one workload after the other, and sample its worker."""
-    (candidate,) = (row for row in usual() if isinstance(row, Penstock) and row.name == OURS)
+    known = {row.name: row for row in usual() if isinstance(row, Penstock)}
+    if of not in known:
+        raise BenchmarkError(f"{of}: not a candidate of ours; known: {', '.join(known)}")
+    candidate = known[of]
     if candidate.missing:
         raise BenchmarkError(candidate.missing)
     found = []
