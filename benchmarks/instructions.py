@@ -28,7 +28,9 @@ app = App(name="python -m benchmarks.instructions")
 
 @app.default
 def instructions(
-    *, calls: Annotated[int, Parameter(help="Calls that are counted: plain ones; and a fifth as many streams.")] = 500
+    *,
+    calls: Annotated[int, Parameter(help="Calls that are counted: plain ones; and a fifth as many streams.")] = 500,
+    governed: Annotated[bool, Parameter(help="Under two budgets and a rate limit.", negative="")] = False,
 ) -> int:
     """Count the worker's instructions for a plain call, and for a chunk of a stream (100 chunks with one read).
 
@@ -36,9 +38,9 @@ def instructions(
     valgrind).
     """
     try:
-        base = count(**FEW)
-        plain = count(plain=FEW["plain"] + calls, streams=FEW["streams"])
-        streamed = count(plain=FEW["plain"], streams=FEW["streams"] + calls // 5)
+        base = count(**FEW, governed=governed)
+        plain = count(plain=FEW["plain"] + calls, streams=FEW["streams"], governed=governed)
+        streamed = count(plain=FEW["plain"], streams=FEW["streams"] + calls // 5, governed=governed)
     except BenchmarkError as error:
         print(f"benchmarks.instructions: {error}", file=sys.stderr)
         return 2
@@ -53,7 +55,7 @@ def instructions(
     return 0
 
 
-def count(*, plain: int, streams: int) -> int:
+def count(*, plain: int, streams: int, governed: bool = False) -> int:
     """Return the instructions of a worker that answers that many calls, from its start to its end."""
     valgrind = shutil.which("valgrind")
     if not valgrind:
@@ -65,7 +67,7 @@ def count(*, plain: int, streams: int) -> int:
             valgrind, "--tool=cachegrind", "--cache-sim=no", "-q", "--trace-children=yes",
             "--trace-children-skip-by-arg=*control*", f"--cachegrind-out-file={folder}/counted.%p",
         )  # fmt: skip
-        candidate = Penstock(OURS, "", fsync="interval", under=under)
+        candidate = Penstock(OURS, "", fsync="interval", under=under, governed=governed)
         candidate.patience = READY_SECONDS
         if candidate.missing:
             raise BenchmarkError(candidate.missing)

@@ -57,8 +57,7 @@ from penstock.policies.routing.router import LEVER
 from penstock.policies.unpriced import RefuseUnpriced
 from penstock.pricing.books import default_catalog
 from penstock.pricing.catalog import Catalog
-from penstock.pricing.folder import genai_file, own_layers
-from penstock.pricing.genai import genai_book
+from penstock.pricing.folder import genai_file, keep_genai, own_layers
 from penstock.pricing.own import parse_own_discounts, parse_own_prices
 from penstock.settings import ServerSettings, Settings
 
@@ -104,12 +103,7 @@ def keep_books(settings: Settings, ledger: Ledger) -> Catalog:
     catalog = catalog_for(settings).load()
     for book in catalog.books:
         ledger.archive_book(book)
-    kept = genai_file(settings.data)
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(f".{os.getpid()}.part")
-        part.write_bytes(genai_book().to_bytes())
-        part.replace(kept)
+    keep_genai(settings.data)
     return catalog
 
 
@@ -260,6 +254,7 @@ class _Household:
             provider_key(provider)
         check_counters(settings)
         check_telemetry(settings.telemetry)
+        _convert_prices(settings.data)
         place = (server.host, server.port, server.unix_socket)
         same = self._sockets if place == self._place else []
         ours = bool(self._sockets) and server.port == self._place[1] and not self._place[2]
@@ -303,6 +298,12 @@ class _Household:
     def close(self) -> None:
         """Close the sockets."""
         close_sockets(self._sockets, self._place[2])
+
+
+def _convert_prices(data: Path) -> None:
+    """Convert the prices of direct providers in a process of its own: a worker would keep its memory for good."""
+    if not genai_file(data).exists():
+        subprocess.run(python("-m", "penstock.pricing.folder", str(data)), check=False)
 
 
 LOCAL = "http://localhost"

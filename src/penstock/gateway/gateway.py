@@ -322,7 +322,7 @@ class Gateway:
             self._health.failed(target, wait)
             if number > call.retries or _may_have_left(live) or self.stopping:
                 return reply
-            if call.another is not None and not await call.another():
+            if call.another is not None and not await call.another(call):
                 return reply
             following = targets[number % len(targets)]
             purpose = "retry" if following is target else "fallback"
@@ -468,7 +468,7 @@ class Gateway:
         assert budget is not None
         passed, text = relay.passed, relay.reader.text()
         count = await self._loop.run_in_executor(None, count_text, target.served.model, text)
-        allowed = await budget.allowed(target, count.tokens)
+        allowed = await budget.allowed(call, target, count.tokens)
         if allowed >= count.tokens:
             relay.go_on(passed, count.tokens, allowed)
         elif not relay.is_over:
@@ -516,7 +516,7 @@ class Gateway:
 
     def _send_reply(self, call: LiveCall, reply: Reply) -> None:
         status = STATUS_LINES.get(reply.status) or status_line(reply.status)
-        head = b"%b%b%b" % (status, _said(reply.head, call) if call.headers else reply.head, _stamp(call))
+        head = b"%b%b%b" % (status, _said(reply.head, call), _stamp(call))
         call.inbound.reply(head, reply.body, keep_alive=call.request.head.keep_alive)
 
     def _refuse(
@@ -727,7 +727,7 @@ def _who(request: Request, head: RequestHead) -> Attribution:
 
 def _said(head: bytes, call: Call) -> bytes:
     """Return a provider's head lines; its limits are not the client's where the client has limits of its own."""
-    if not call.headers:
+    if not call.headers or b"x-ratelimit-" not in head.lower():
         return head
     return b"".join(line for line in head.splitlines(keepends=True) if not line.lower().startswith(b"x-ratelimit-"))
 

@@ -19,7 +19,7 @@ class StreamBudget(Struct, eq=False):
 
     tokens: int
     """Of output that are reserved."""
-    allowed: Callable[[Target, int], Awaitable[int]]
+    allowed: Callable[[Call, Target, int], Awaitable[int]]
     """Given how many tokens of output have come from a target, say how many may come in all; fewer: end the stream."""
 
 
@@ -45,8 +45,8 @@ class Call(Struct, eq=False):
     """Begun so far, those of our own beside it too: the number of the last one."""
     headers: str = ""
     """More lines for the head of the reply; each ends with CRLF."""
-    another: Callable[[], Awaitable[bool]] | None = None
-    """Asked before another attempt; where it says no, the last attempt's answer is the client's."""
+    another: Callable[[Call], Awaitable[bool]] | None = None
+    """Asked of it before another attempt; where it says no, the last attempt's answer is the client's."""
     stream_budget: StreamBudget | None = None
     """Of a stream that is cut off where it outruns what was reserved; None: it may flow on."""
     purpose: Purpose = "call"

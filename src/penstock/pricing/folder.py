@@ -1,11 +1,14 @@
-"""The price books in a user's data folder. The only file of this room that reads one, once, at the start.
+"""The price books in a user's data folder. The only file of this room that reads them, once, at the start.
 
 <data>/prices/own.csv              rows of `penstock prices set`; a change appends a row
 <data>/prices/azure-<instant>-<digest>.json   Azure books of `penstock prices update`; older ones stay
 <data>/prices/genai-prices-<version>.json   the converted package, kept to start faster
 """
 
+import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +56,18 @@ def genai_file(data_folder: Path) -> Path:
     return data_folder / "prices" / f"genai-prices-{installed_version()}.json"
 
 
+def keep_genai(data_folder: Path) -> None:
+    """Keep the converted book of the installed genai-prices, unless it is kept; a full disk means slower starts."""
+    kept = genai_file(data_folder)
+    if kept.exists():
+        return
+    part = kept.with_suffix(f".{os.getpid()}.part")
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(genai_book().to_bytes())
+        part.replace(kept)
+
+
 def own_book(file: Path) -> Book:
     """Read a table of rows as a book whose version is the digest of its rows."""
     try:
@@ -70,3 +85,7 @@ def read_book(file: Path) -> Book:
         return Book.from_bytes(file.read_bytes(), name=file.name)
     except OSError as error:
         raise PriceBookError(file.name, str(file), f"it cannot be read: {error}") from error
+
+
+if __name__ == "__main__":
+    keep_genai(Path(sys.argv[1]))

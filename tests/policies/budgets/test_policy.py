@@ -155,7 +155,7 @@ def test_another_attempt_needs_a_reservation_of_its_own_where_the_first_did_cost
     async def send(one: Call) -> Reply:
         for _ in range(3):
             one.events.append(event("0.05"))
-            said.append(await one.another())
+            said.append(await one.another(one))
         return Reply(200, b"", b"", one.events)
 
     one = call()
@@ -221,12 +221,12 @@ STREAM = BODY.replace(b'"max_tokens":10', b'"stream":true')
 
 
 def streaming(what: Budgets, ask) -> tuple[list[int], Call]:
-    """Make a streamed call; `ask` gets what says how long it may become, and returns what was said."""
+    """Make a streamed call; `ask` asks how long it may become, and returns what was said."""
     said: list[int] = []
     one = call(body=STREAM)
 
     async def send(one: Call) -> Reply:
-        said.extend(await ask(one.stream_budget, one.targets[0]))
+        said.extend(await ask(one))
         one.events.append(event("0.1"))
         return Reply(200, b"", b"", one.events)
 
@@ -240,12 +240,13 @@ def test_a_stream_may_become_as_long_as_its_budget_can_hold_and_no_longer(catalo
     # A token received costs 0.01. Reserved are 100, and what the bound of the input is too large by.
     what = policy(catalog, Budget(dollars=Decimal("2.6")), cut_streams=True, default_output_tokens=100)
 
-    async def ask(budget, target):
+    async def ask(one):
+        budget, [target] = one.stream_budget, one.targets
         assert budget.tokens == 100
-        found = [await budget.allowed(target, tokens) for tokens in (0, 90, 130, 210, 240)]
+        found = [await budget.allowed(one, target, tokens) for tokens in (0, 90, 130, 210, 240)]
         held = sum(what.counters.reserved.values())
         assert held <= atto(Decimal("2.6"))
-        return [*found, await budget.allowed(target, 260)]
+        return [*found, await budget.allowed(one, target, 260)]
 
     said, _ = streaming(what, ask)
     assert 100 <= said[0] == said[1] < 130
@@ -255,8 +256,8 @@ def test_a_stream_may_become_as_long_as_its_budget_can_hold_and_no_longer(catalo
 
 
 def test_streams_are_left_alone_where_that_is_off_or_nothing_hard_is_drawn_on(catalog):
-    async def ask(budget, _):
-        assert budget is None
+    async def ask(one):
+        assert one.stream_budget is None
         return []
 
     streaming(policy(catalog, Budget(dollars=Decimal(100))), ask)
@@ -267,12 +268,12 @@ def test_streams_are_left_alone_where_that_is_off_or_nothing_hard_is_drawn_on(ca
 def test_a_stream_for_which_no_more_can_be_asked_ends_or_flows_on_as_configured(catalog, answer, flows):
     what = policy(catalog, Budget(dollars=Decimal(100)), cut_streams=True, when_unavailable=answer)
 
-    async def ask(budget, target):
+    async def ask(one):
         async def gone(_):
             raise UnavailableError("gone")
 
         what.counters.reserve = gone
-        return [await budget.allowed(target, 5000)]
+        return [await one.stream_budget.allowed(one, one.targets[0], 5000)]
 
     [said], _ = streaming(what, ask)
     assert (said >= 5000) == flows
@@ -280,15 +281,37 @@ def test_a_stream_for_which_no_more_can_be_asked_ends_or_flows_on_as_configured(
 
 def test_what_is_reserved_for_a_stream_that_has_ended_meanwhile_is_given_back(catalog):
     what = policy(catalog, Budget(dollars=Decimal(100)), cut_streams=True, default_output_tokens=100)
-    kept = []
+    reserve, ended, asked = what.counters.reserve, asyncio.Event(), []
 
-    async def ask(budget, target):
-        kept.append((budget, target))
+    async def late(order):
+        await ended.wait()
+        verdict = await reserve(order)
+        assert what.counters.reserved
+        return verdict
+
+    async def send(one: Call) -> Reply:
+        what.counters.reserve = late
+        asked.append(asyncio.create_task(one.stream_budget.allowed(one, one.targets[0], 500)))
+        await asyncio.sleep(0)
+        return Reply(200, b"", b"", one.events)
+
+    async def run():
+        await what(call(body=STREAM), proceed=send)
+        ended.set()
+        await asked[0]
+
+    asyncio.run(run())
+    assert (what.counters.reserved, what.flying) == ({}, {})
+
+
+def test_a_stream_that_has_ended_asks_for_nothing_more(catalog):
+    what = policy(catalog, Budget(dollars=Decimal(100)), cut_streams=True, default_output_tokens=100)
+
+    async def ask(_):
         return []
 
-    streaming(what, ask)
-    budget, target = kept[0]
-    asyncio.run(budget.allowed(target, 500))
+    _, one = streaming(what, ask)
+    asyncio.run(one.stream_budget.allowed(one, one.targets[0], 500))
     assert (what.counters.reserved, what.flying) == ({}, {})
 
 

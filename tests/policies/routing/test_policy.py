@@ -255,7 +255,7 @@ def test_a_stream_is_never_held_back_for_a_check(catalog) -> None:
 
 
 def test_no_budget_no_escalation(catalog) -> None:
-    async def no() -> bool:
+    async def no(_) -> bool:
         return False
 
     asked = call()

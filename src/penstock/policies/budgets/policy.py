@@ -1,9 +1,8 @@
 """Holds calls to their budgets and limits: reserve, let go, settle."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from msgspec import Struct
 
@@ -49,6 +48,8 @@ class _Taken(Struct):
     """Atto-dollars, for the dearest target."""
     held: int
     """Atto-dollars in all, with those of further reservations."""
+    counted: Size | None = None
+    """The true size, once something needs it."""
     again: int = 0
     """Further reservations: other attempts, and streams that became longer, needed them."""
     over: bool = False
@@ -83,16 +84,17 @@ class Budgets:
         return self._govern(call, proceed)
 
     async def _govern(self, call: Call, proceed: Proceed) -> Reply:
-        book = self.book
-        drawn = [(target, book.drawn(call.attribution, self._model(target), call.at)) for target in call.targets]
-        frozen = next((one.frozen for _, one in drawn if one.frozen), "")
-        if frozen:
-            raise RefusedError(
-                403, "spending_frozen",
-                f"Spending of {frozen} is frozen. Whoever froze it can end that with: "
-                f'penstock budgets unfreeze "{frozen}"',
-            )  # fmt: skip
-        drawn = [(target, one) for target, one in drawn if one.claims or one.rates]
+        drawn = []
+        for target in call.targets:
+            one = self.book.drawn(call.attribution, self._model(target), call.at)
+            if one.frozen:
+                raise RefusedError(
+                    403, "spending_frozen",
+                    f"Spending of {one.frozen} is frozen. Whoever froze it can end that with: "
+                    f'penstock budgets unfreeze "{one.frozen}"',
+                )  # fmt: skip
+            if one.claims or one.rates:
+                drawn.append((target, one))
         if not drawn:
             return await proceed(call)
         try:
@@ -107,10 +109,9 @@ class Budgets:
             taken = None
         if taken is not None:
             self.flying[call.request_id] = taken
-            if len(call.targets) > 1 or call.retries:
-                call.another = self._asker(call, taken)
+            call.another = self._another
             if self._settings.cut_streams and call.head.stream and any(one.hard for _, one in drawn):
-                call.stream_budget = StreamBudget(taken.size.output, self._allower(call, taken))
+                call.stream_budget = StreamBudget(taken.size.output, self._allowed)
         try:
             return await proceed(call)
         finally:
@@ -141,6 +142,11 @@ class Budgets:
         self, call: Call, drawn: Sequence[tuple[Target, Drawn]], size: Size
     ) -> tuple[Order, Sequence[tuple[Target, Drawn]]]:
         """Put together what to take; targets that no hard budget may pay for are left out of the call."""
+        if len(drawn) == 1:
+            target, one = drawn[0]
+            amount = self._sizer.amount(call, target, size) if one.claims else 0
+            if amount is not None:
+                return Order(call.request_id, one.claims, [amount] * len(one.claims), one.rates, size.tokens), drawn
         kept: list[tuple[Target, Drawn]] = []
         amounts: dict[str, int] = {}
         claims: dict[str, Claim] = {}
@@ -169,64 +175,57 @@ class Budgets:
         order = Order(call.request_id, list(claims.values()), list(amounts.values()), list(rates.values()), size.tokens)
         return order, kept
 
-    def _asker(self, call: Call, taken: _Taken) -> Callable[[], Coroutine[Any, Any, bool]]:
-        async def another() -> bool:
-            """Reserve anew where attempts that failed have used up what was reserved for the next."""
-            spent = sum(atto(event.cost) for event in call.events if event.cost)
-            if not spent or not taken.amount:
-                return True
-            needed = spent + taken.amount
-            if needed <= taken.held:
-                return True
-            order, _ = self._order(call, taken.drawn, taken.size)
-            order = Order(f"{call.request_id}+{taken.again + 1}", order.claims, order.amounts, (), 0)
+    async def _another(self, call: Call) -> bool:
+        """Reserve anew where attempts that failed have used up what was reserved for the next."""
+        taken = self.flying[call.request_id]
+        spent = sum(atto(event.cost) for event in call.events if event.cost)
+        if not spent or not taken.amount:
+            return True
+        needed = spent + taken.amount
+        if needed <= taken.held:
+            return True
+        order, _ = self._order(call, taken.drawn, taken.size)
+        order = Order(f"{call.request_id}+{taken.again + 1}", order.claims, order.amounts, (), 0)
+        try:
+            verdict = await self.counters.reserve(order)
+        except UnavailableError:
+            return self._settings.when_unavailable == "serve"
+        if verdict.reason:
+            call.decisions.append("no budget for another attempt")
+            return False
+        self._took(order, taken, taken.amount)
+        return True
+
+    async def _allowed(self, call: Call, target: Target, tokens: int) -> int:
+        """Say how many tokens of output the reservation holds; where it holds fewer than came, reserve more."""
+        taken = self.flying.get(call.request_id)
+        one = next((one for its, one in taken.drawn if its.key == target.key), None) if taken else None
+        if taken is None or one is None or not one.hard:
+            return ENDLESS
+        if taken.counted is None:
+            taken.counted = taken.size if taken.size.exact else await self._sizer.exact(call)
+        sent = self._cost(call, target, taken.counted.input, 0)
+        each = self._cost(call, target, taken.counted.input, 1) - sent
+        if not each:
+            return ENDLESS
+        spent = sum(atto(event.cost) for event in call.events if event.cost)
+        if tokens <= (holds := (taken.held - spent - sent) // each):
+            return holds
+        for share in SHARES:
+            missing = max(0, tokens - holds)
+            more = (missing + max(1, taken.size.output // share)) * each
+            order = Order(f"{call.request_id}+{taken.again + 1}", one.claims, [more] * len(one.claims), (), 0)
             try:
                 verdict = await self.counters.reserve(order)
             except UnavailableError:
-                return self._settings.when_unavailable == "serve"
-            if verdict.reason:
-                call.decisions.append("no budget for another attempt")
-                return False
-            self._took(order, taken, taken.amount)
-            return True
-
-        return another
-
-    def _allower(self, call: Call, taken: _Taken) -> Callable[[Target, int], Coroutine[Any, Any, int]]:
-        size: Size | None = taken.size if taken.size.exact else None
-
-        async def allowed(target: Target, tokens: int) -> int:
-            """Say how many tokens of output the reservation holds; where it holds fewer than came, reserve more."""
-            nonlocal size
-            one = next((one for its, one in taken.drawn if its.key == target.key), None)
-            if one is None or not one.hard:
-                return ENDLESS
-            if size is None:
-                size = await self._sizer.exact(call)
-            sent = self._cost(call, target, size.input, 0)
-            each = self._cost(call, target, size.input, 1) - sent
-            if not each:
-                return ENDLESS
-            spent = sum(atto(event.cost) for event in call.events if event.cost)
-            if tokens <= (holds := (taken.held - spent - sent) // each):
-                return holds
-            for share in SHARES:
-                missing = max(0, tokens - holds)
-                more = (missing + max(1, taken.size.output // share)) * each
-                order = Order(f"{call.request_id}+{taken.again + 1}", one.claims, [more] * len(one.claims), (), 0)
-                try:
-                    verdict = await self.counters.reserve(order)
-                except UnavailableError:
-                    return ENDLESS if self._settings.when_unavailable == "serve" else holds
-                if not verdict.reason:
-                    if taken.over:  # nobody needs it any more
-                        self.counters.settle(order.id, (), None)
-                    else:
-                        self._took(order, taken, more)
-                    return holds + more // each
-            return holds
-
-        return allowed
+                return ENDLESS if self._settings.when_unavailable == "serve" else holds
+            if not verdict.reason:
+                if taken.over:  # nobody needs it any more
+                    self.counters.settle(order.id, (), None)
+                else:
+                    self._took(order, taken, more)
+                return holds + more // each
+        return holds
 
     def _cost(self, call: Call, target: Target, sent: int, received: int) -> int:
         return self._sizer.amount(call, target, Size(sent, received, exact=True)) or 0

@@ -17,6 +17,7 @@ from penstock.errors import InputError
 from penstock.metering.count import Count
 from penstock.metering.counting import count_request
 from penstock.metering.meter import MODES
+from penstock.metering.reading import Flavour
 from penstock.policies.budgets.counters import atto
 from penstock.policies.budgets.rules import FOREVER, LONG_AGO
 from penstock.policies.call import Call
@@ -26,11 +27,13 @@ from penstock.pricing.usage import INPUT_TOKENS
 
 FRAME = 64
 """Tokens that stand in no byte of the body: the frame of the first message and of the answer."""
-POINTERS = (
-    b"image", b"audio", b'"file', b'"document"', b'"input_file"', b"previous_response_id",
-    b'"conversation"', b'"prompt"',
-)  # fmt: skip
-"""Where one of these is in a body, its bytes say little about its tokens."""
+MEDIA = (b"image", b"audio", b'"file')
+STORED = (b'"input_file"', b"previous_response_id", b'"conversation"', b'"prompt"')
+POINTERS: dict[Flavour, tuple[bytes, ...]] = {
+    "openai.responses": (*MEDIA, *STORED),
+    "anthropic.messages": (*MEDIA, b'"document"'),
+}
+"""Where one of these is in a body of that wire (of any other: media), its bytes say little about its tokens."""
 INLINE = 4096
 """Bytes of a body that are counted at once; more is counted beside the loop."""
 SEARCHES = 10
@@ -73,7 +76,7 @@ class Sizer:
     def cheap(self, call: Call) -> Size | None:
         """Bound a call by its bytes; None where they say too little."""
         body = call.body
-        for mark in POINTERS:
+        for mark in POINTERS.get(call.flavour, MEDIA):
             if mark in body:
                 return None
         return Size(len(body) + FRAME, self._output(call), exact=False)
@@ -105,8 +108,9 @@ class Sizer:
     def amount(self, call: Call, target: Target, size: Size) -> int | None:
         """Return atto-dollars that a call may cost at a target; None: its price is unknown."""
         body = call.body
-        pictures, sounds = b"image" in body, b"audio" in body
-        writes = b"cache_control" in body or call.flavour != "anthropic.messages"
+        # A body that is bounded by its bytes has neither.
+        pictures, sounds = size.exact and b"image" in body, size.exact and b"audio" in body
+        writes = call.flavour != "anthropic.messages" or b"cache_control" in body
         key = (target.key, pictures, sounds, writes, call.head.service_tier or "")
         rates = self._rates.get(key)
         if rates is None or not rates.since <= call.at < rates.until:

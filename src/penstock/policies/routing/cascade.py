@@ -43,7 +43,7 @@ class Cascades:
                 why, kept = check(call, reply), reply
                 if not why:
                     return reply
-            if step == last or (call.another is not None and not await call.another()):
+            if step == last or (call.another is not None and not await call.another(call)):
                 return reply
             call.purpose = "fallback" if why == "failed" else "cascade"
             call.reason = f"after {why}"
