@@ -41,7 +41,7 @@ def test_the_patterns_are_those_that_tiktoken_states(name: Vocabulary, monkeypat
 
 def reference(name: Vocabulary, text: str) -> list[int]:
     """Byte-pair encoding by its definition: cut by the pattern, merge the pair of lowest rank until none is left."""
-    ranks = encoding(name)._mergeable_ranks
+    ranks = vocabulary.ranks(name)
     found = []
     for piece in regex.findall(PATTERNS[name], text):
         parts = [bytes([byte]) for byte in piece.encode()]

@@ -35,6 +35,7 @@ def base_count(name: Vocabulary) -> CountText:
     if fast is None or any(fast(text) != vocabulary.count(name, text) for text in probes()):
         return lambda text: vocabulary.count(name, text)
     trusted = fast
+    vocabulary.encoding.cache_clear()  # it has proven the other one, and one copy in memory is enough
 
     def count(text: str) -> int:
         # The long s in a contraction is where splintr 0.22 differs; lone surrogates it does not take.

@@ -70,7 +70,9 @@ def encoding(name: Vocabulary) -> tiktoken.Encoding:
     It knows no special tokens: a text that spells `<|endoftext|>` is text. So the one for gpt-oss (o200k_harmony,
     which adds nothing but special tokens) counts the same as o200k_base.
     """
-    return tiktoken.Encoding(name, pat_str=PATTERNS[name], mergeable_ranks=ranks(name), special_tokens={})
+    found = tiktoken.Encoding(name, pat_str=PATTERNS[name], mergeable_ranks=ranks(name), special_tokens={})
+    found._mergeable_ranks = {}  # noqa: SLF001  # a second copy, 20 MB, of what its core has; counting needs the core
+    return found
 
 
 def encode(name: Vocabulary, text: str) -> list[int]:
