@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,12 @@ def test_the_patterns_are_those_that_tiktoken_states(name: Vocabulary, monkeypat
     assert getattr(tiktoken_ext.openai_public, name)()["pat_str"] == PATTERNS[name]
 
 
+unpacked = cache(vocabulary.ranks)
+
+
 def reference(name: Vocabulary, text: str) -> list[int]:
     """Byte-pair encoding by its definition: cut by the pattern, merge the pair of lowest rank until none is left."""
-    ranks = vocabulary.ranks(name)
+    ranks = unpacked(name)
     found = []
     for piece in regex.findall(PATTERNS[name], text):
         parts = [bytes([byte]) for byte in piece.encode()]
