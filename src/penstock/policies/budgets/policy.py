@@ -1,7 +1,7 @@
 """Holds calls to their budgets and limits: reserve, let go, settle."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Container, Sequence
 from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
@@ -84,17 +84,21 @@ class Budgets:
         return self._govern(call, proceed)
 
     async def _govern(self, call: Call, proceed: Proceed) -> Reply:
-        drawn = []
+        drawn: list[tuple[Target, Drawn]] = []
+        frozen: dict[str, str] = {}
         for target in call.targets:
             one = self.book.drawn(call.attribution, self._model(target), call.at)
             if one.frozen:
-                raise RefusedError(
-                    403, "spending_frozen",
-                    f"Spending of {one.frozen} is frozen. Whoever froze it can end that with: "
-                    f'penstock budgets unfreeze "{one.frozen}"',
-                )  # fmt: skip
-            if one.claims or one.rates:
+                frozen[target.key] = one.frozen
+            elif one.claims or one.rates:
                 drawn.append((target, one))
+        if frozen and not _left_out(call, frozen, "frozen"):
+            scope = next(iter(frozen.values()))
+            raise RefusedError(
+                403, "spending_frozen",
+                f"Spending of {scope} is frozen. Whoever froze it can end that with: "
+                f'penstock budgets unfreeze "{scope}"',
+            )  # fmt: skip
         if not drawn:
             return await proceed(call)
         try:
@@ -117,8 +121,11 @@ class Budgets:
         finally:
             self._settle(call, taken)
 
-    async def _reserve(self, call: Call, drawn: Sequence[tuple[Target, Drawn]]) -> _Taken:
-        """Take what the call may cost at the dearest of its targets from every budget, or nothing."""
+    async def _reserve(self, call: Call, drawn: Sequence[tuple[Target, Drawn]]) -> _Taken | None:
+        """Take what the call may cost at the dearest of its targets from every budget, or nothing.
+
+        Targets that cost more than a budget can hold are left out; None: those that are left draw on none.
+        """
         size = self._sizer.cheap(call) if not self._tight else None
         if self._tight:
             self._tight -= 1
@@ -134,9 +141,27 @@ class Budgets:
                     call.headers = _rate_headers(order.rates, verdict)
                 amount = max(order.amounts, default=0)
                 return _Taken(drawn, size, amount, amount)
-            if size.exact or verdict.reason in {"requests", "concurrent"}:
+            if not size.exact and verdict.reason not in {"requests", "concurrent"}:
+                size = await self._sizer.exact(call)  # the cheap bound is too much: is the true size as well?
+                continue
+            dear = self._too_dear(call, drawn, size, order, verdict) if verdict.reason == "budget" else frozenset()
+            if not dear or not _left_out(call, dear, "over budget"):
                 raise self._refusal(order, verdict, drawn)
-            size = await self._sizer.exact(call)  # the cheap bound is too much: is the true size as well?
+            drawn = [(target, one) for target, one in drawn if target.key not in dear]
+            if not drawn:
+                return None
+
+    def _too_dear(
+        self, call: Call, drawn: Sequence[tuple[Target, Drawn]], size: Size, order: Order, verdict: Verdict
+    ) -> frozenset[str]:
+        """Name the targets at which the call may cost more than is left of the budget that refused it."""
+        claim = order.claims[verdict.index]
+        left = claim.limit - verdict.spent
+        return frozenset(
+            target.key
+            for target, one in drawn
+            if claim in one.claims and (self._sizer.amount(call, target, size) or 0) > left
+        )
 
     def _order(
         self, call: Call, drawn: Sequence[tuple[Target, Drawn]], size: Size
@@ -165,8 +190,7 @@ class Budgets:
                 rates[rate.counter] = rate
         if len(kept) < len(drawn):
             gone = {target.key for target, _ in drawn} - {target.key for target, _ in kept}
-            call.targets = tuple(target for target in call.targets if target.key not in gone)
-            if not call.targets:
+            if not _left_out(call, gone, "unpriced"):
                 raise RefusedError(
                     403, "unpriced_model",
                     f"The model {call.requested_model} has no price, and a hard budget cannot hold what it does not "
@@ -300,6 +324,16 @@ def charges_of(book: Rulebook, events: Sequence[UsageEvent]) -> list[Charge]:
         for counter, forgotten in book.drawn(event, event.model, event.at).counters:
             charges.append(Charge(counter, amount, recorded, forgotten))
     return charges
+
+
+def _left_out(call: Call, gone: Container[str], why: str) -> bool:
+    """Take targets out of a call, by their keys; False: nobody would be left."""
+    left = tuple(target for target in call.targets if target.key not in gone)
+    if left:
+        names = ", ".join(target.deployment.name for target in call.targets if target.key in gone)
+        call.targets = left
+        call.decisions.append(f"{why}: {names}")
+    return bool(left)
 
 
 def _rate_headers(rates: Sequence[Rate], verdict: Verdict) -> str:
