@@ -169,13 +169,18 @@ def test_equal_answers_need_no_judge(server, provider, headers):
     assert [e["purpose"] for e in events_of(server, request_id, 2)] == ["call", "shadow"]
 
 
-def test_a_judge_that_says_nothing_clear_makes_no_pair_but_is_booked(server, provider, headers):
+def test_a_judge_that_says_nothing_clear_makes_no_pair_but_is_booked_and_not_asked_again(server, provider, headers):
     provider.verdict = "Both are fine."
     request_id, _ = call(server, headers)
-    assert [e["purpose"] for e in events_of(server, request_id, 4)] == ["call", "shadow", "judge", "judge"]
+    events_of(server, request_id, 3)
+    provider.verdict = ""
+    later, _ = call(server, headers)
+    pair_of(server, later)  # pairs are begun in the order of their calls
+    assert [e["purpose"] for e in events_of(server, request_id, 3)] == ["call", "shadow", "judge"]
     store = Outcomes(server.data)
     assert request_id not in [one.request_id for one in store.pairs()]
     store.close()
+    assert "without a verdict so far: 1. The baseline or the judge, gpt-4.1-nano-here, did" in server.log.read_text()
 
 
 @pytest.mark.parametrize("more", [{"penstock.arm": "control"}, {"penstock.baseline": "gpt-4o-mini"}])

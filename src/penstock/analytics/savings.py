@@ -383,6 +383,8 @@ def _judged(figures: Mapping[str, Any], quality: Quality, standing: Standing | N
 
 def _waiting(figures: Mapping[str, Any], quality: Quality, net: Decimal | None) -> str:
     """Say what a proof waits for."""
+    if quality.source == "none" and figures["proof_cost"]:
+        return "shadow calls were paid for, and no pair was judged: see whether the judge answers as it is asked to"
     if quality.source == "none":
         return "nothing says how good the answers are: sample shadow pairs, or report outcomes"
     if quality.source == "scores" and quality.count < LEAST:
