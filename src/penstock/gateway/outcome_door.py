@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +22,6 @@ MOST_AT_ONCE = 1_000
 MOST_NOTED = 10_000
 """Automatic scores that may wait to be written; what comes beyond them is lost, and nobody is told to wait."""
 NOTE_SECONDS = 0.5
-KEEP_NOTED = timedelta(days=90)
-"""How long automatic scores are kept: they come as often as calls."""
 LONGEST_ID, LONGEST_NAME = 256, 64
 
 
@@ -119,7 +117,6 @@ class OutcomeDoor:
     def _do(self, work: Work) -> int:
         if self._store is None:
             self._store = Outcomes(self._folder)
-            self._store.forget_automatic(datetime.now(UTC) - KEEP_NOTED)
         return work(self._store)
 
     def close(self) -> None:
