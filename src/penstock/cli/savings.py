@@ -32,6 +32,10 @@ app.command(
     "penstock.cli.savings_classifier:app", name="classifier",
     help="Say what the classifier in the shadow has shown.",
 )  # fmt: skip
+app.command(
+    "penstock.cli.savings_outcomes:app", name="outcomes",
+    help="List what came of answers: reported scores and automatic outcomes.",
+)  # fmt: skip
 
 
 @app.default

@@ -41,7 +41,7 @@ CREATE INDEX IF NOT EXISTS reported_by_number ON outcomes (number) WHERE substr(
 CREATE VIEW IF NOT EXISTS reported AS SELECT * FROM outcomes WHERE substr(source, 1, 5) <> 'auto:';
 """
 ALL = (
-    "SELECT request_id, score, source, name, at, key, team, number FROM outcomes WHERE number > ? "
+    "SELECT request_id, score, source, name, at, key, team, number FROM outcomes WHERE number > ? AND at >= ? "
     "ORDER BY number LIMIT ?"
 )
 THOSE_REPORTED = ALL.replace("outcomes", "reported")
@@ -151,12 +151,15 @@ class Outcomes:
                 ).rowcount  # fmt: skip
         return new
 
-    def scores(self, *, after: int = 0, limit: int = -1, automatic: bool = False) -> list[Scored]:
+    def scores(
+        self, *, after: int = 0, limit: int = -1, automatic: bool = False, since: datetime | None = None
+    ) -> list[Scored]:
         """Return the scores whose number is above `after`, in the order in which they came.
 
         `automatic`: those that nobody reported, too; they are no evidence of a proof.
         """
-        rows = self._read(ALL if automatic else THOSE_REPORTED, after, limit)
+        begin = since.isoformat() if since else ""
+        rows = self._read(ALL if automatic else THOSE_REPORTED, after, begin, limit)
         return [
             Scored(request_id=r, score=s, source=source, name=name, at=_time(at), key=key, team=team, number=number)
             for r, s, source, name, at, key, team, number in rows
