@@ -47,7 +47,7 @@ Work = Callable[[Outcomes], int]
 def read_reports(body: bytes) -> list[Report]:
     """Read a body that holds one report, or `{"outcomes": [...]}`. Raises InputError."""
     try:
-        several = body.lstrip()[:1] == b"{" and b'"outcomes"' in body
+        several = "outcomes" in msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         return msgspec.json.decode(body, type=Reports).outcomes if several else [msgspec.json.decode(body, type=Report)]
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InputError(
