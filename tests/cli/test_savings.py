@@ -70,6 +70,10 @@ def test_a_plan_says_what_a_proof_takes(capsys):
         ("plan", "--shadow", "0"),
         ("rightsize", "--holdout", "1"),
         ("rightsize", "--to", "x"),
+        ("plan", "--pair-cost", "nan"),
+        ("plan", "--confidence", "95"),
+        ("rollback", "routng", "support||code"),
+        ("rollback", "routing", "support/code"),
         ("resume", "routing", "nothing"),
         ("rightsize", "--apply", "nothing"),
     ],
@@ -86,7 +90,7 @@ def test_what_was_taken_back_acts_again(data, capsys):
     state.close()
     said = json.loads(run(capsys, "savings", "resume", "routing", "x", "--data", str(data), "--json").out)
     assert (said["state"], said["times"]) == ("on", 2)
-    said = json.loads(run(capsys, "savings", "rollback", "routing", "x", "--data", str(data), "--json").out)
+    said = json.loads(run(capsys, "savings", "rollback", "routing", "t||x", "--data", str(data), "--json").out)
     assert said["changed"]
 
 

@@ -50,7 +50,8 @@ def outcomes(
             grid.add_row(row.route, row.model, row.source, *figures)
         console.print(grid, markup=False)
     else:
-        console.print("No outcome of these calls is known. Report scores by POST /v1/outcomes, or route calls.")
+        said = "No outcome of these calls is known. Report scores by POST /v1/outcomes, or route calls."
+        console.print(said, highlight=False, soft_wrap=True)
     if found.elsewhere:
         console.print(
             f"Not counted: {counted(found.elsewhere, 'outcome')} whose id no call of the period has, or a call of "
