@@ -128,7 +128,9 @@ def test_one_command_lets_a_smaller_model_try(data, capsys, tmp_path):
     (one,) = json.loads(run(capsys, "savings", "rightsize", *where, "--json").out)["routes"]
     assert (one["route"], one["to_deployment"], one["verdict"]) == ("gpt-4o", "mini", "untried")
     assert "mini" in run(capsys, "savings", "rightsize", *where).out
-    assert "kill -HUP" in run(capsys, "savings", "rightsize", "--apply", "gpt-4o", *where).out
+    said = run(capsys, "savings", "rightsize", "--apply", "gpt-4o", *where).out
+    assert "set [proof] shadow and judge" in said
+    assert "kill -HUP" in said
     (route,) = load(file).routes
     assert route.deployments == ("mini", "big")
     assert route.routing is not None

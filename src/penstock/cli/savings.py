@@ -172,7 +172,9 @@ def plan(
         answer_no()
 
 
-@app.command(name="resume", help_epilogue="Examples:\n\n- `penstock savings resume routing 'support|chat|summarization'`")
+@app.command(
+    name="resume", help_epilogue="Examples:\n\n- `penstock savings resume routing 'support|chat|summarization'`"
+)
 def resume_(lever: str, key: str, /, *, common: Common | None = None) -> None:
     """Let a lever that was taken back act again for a key; its proof begins anew, and has to be surer."""
     from penstock.app import state_for
