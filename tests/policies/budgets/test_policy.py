@@ -20,6 +20,7 @@ from penstock.policies.call import Call, Reply
 from penstock.policies.deployments import Deployment, Provider, target_of
 from penstock.pricing.book import PriceRow
 from penstock.pricing.catalog import Catalog
+from penstock.pricing.usage import Usage
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 PROVIDER = Provider(name="p", base_url="http://x")
@@ -164,6 +165,15 @@ def test_another_attempt_needs_a_reservation_of_its_own_where_the_first_did_cost
     assert said[-1] is False
     assert what.counters.reserved == {}
     assert list(what.counters.spent.values()) == [atto(Decimal("0.15"))]
+
+
+def test_what_was_asked_beside_a_call_and_settled_by_itself_is_not_counted_again(catalog):
+    what = policy(catalog, Budget(dollars=Decimal(20)), limits=(Limit(tokens_per_minute=1000),))
+    one = call()
+    one.events.append(event("0.09", purpose="classifier", usage=Usage(input=500)))
+    asyncio.run(what(one, proceed=costing("0.05")))
+    assert list(what.counters.spent.values()) == [atto(Decimal("0.05"))]
+    assert asyncio.run(what(call("s", body=BODY.replace(b"10", b"900")), proceed=costing("0"))).status == 200
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,8 @@ class _Taken(Struct):
     """The true size, once something needs it."""
     again: int = 0
     """Further reservations: other attempts, and streams that became longer, needed them."""
+    settled: int = 0
+    """Events that the call had before: what was asked beside it has been settled by itself."""
     over: bool = False
     """The call has ended."""
 
@@ -116,10 +118,11 @@ class Budgets:
             call.another = self._another
             if self._settings.cut_streams and call.head.stream and any(one.hard for _, one in drawn):
                 call.stream_budget = StreamBudget(taken.size.output, self._allowed)
+        settled = len(call.events)
         try:
             return await proceed(call)
         finally:
-            self._settle(call, taken)
+            self._settle(call, taken, settled)
 
     async def _reserve(self, call: Call, drawn: Sequence[tuple[Target, Drawn]]) -> _Taken | None:
         """Take what the call may cost at the dearest of its targets from every budget, or nothing.
@@ -140,7 +143,7 @@ class Budgets:
                 if order.rates:
                     call.headers = _rate_headers(order.rates, verdict)
                 amount = max(order.amounts, default=0)
-                return _Taken(drawn, size, amount, amount)
+                return _Taken(drawn, size, amount, amount, settled=len(call.events))
             if not size.exact and verdict.reason not in {"requests", "concurrent"}:
                 size = await self._sizer.exact(call)  # the cheap bound is too much: is the true size as well?
                 continue
@@ -202,7 +205,7 @@ class Budgets:
     async def _another(self, call: Call) -> bool:
         """Reserve anew where attempts that failed have used up what was reserved for the next."""
         taken = self.flying[call.request_id]
-        spent = sum(atto(event.cost) for event in call.events if event.cost)
+        spent = sum(atto(event.cost) for event in call.events[taken.settled :] if event.cost)
         if not spent or not taken.amount:
             return True
         needed = spent + taken.amount
@@ -232,7 +235,7 @@ class Budgets:
         each = self._cost(call, target, taken.counted.input, 1) - sent
         if not each:
             return ENDLESS
-        spent = sum(atto(event.cost) for event in call.events if event.cost)
+        spent = sum(atto(event.cost) for event in call.events[taken.settled :] if event.cost)
         if tokens <= (holds := (taken.held - spent - sent) // each):
             return holds
         for share in SHARES:
@@ -259,9 +262,10 @@ class Budgets:
         taken.held += amount
         self.flying[order.id] = taken
 
-    def _settle(self, call: Call, taken: _Taken | None) -> None:
-        charges = charges_of(self.charging, call.events)
-        tokens = sum(event.usage.input_tokens + event.usage.output_tokens for event in call.events)
+    def _settle(self, call: Call, taken: _Taken | None, settled: int) -> None:
+        events = call.events[settled:]
+        charges = charges_of(self.charging, events)
+        tokens = sum(event.usage.input_tokens + event.usage.output_tokens for event in events)
         self.counters.settle(call.request_id, charges, tokens)
         if taken is not None:
             taken.over = True
