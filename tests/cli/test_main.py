@@ -191,3 +191,20 @@ def test_check_says_which_redis_keeps_the_counters(tmp_path):
     redis_server.stop()
     assert found["budgets"][0] == "yes"
     assert re.fullmatch(r"Redis \d+\.\d+\.\d+ keeps the counters", found["budgets"][1])
+
+
+def test_check_says_which_deployments_of_a_route_get_no_call(tmp_path):
+    file = tmp_path / "penstock.toml"
+    rows = "".join(
+        f'[[deployments]]\nname = "{name}"\nprovider = "p"\nmodel = "{model}"\nregion = "{region}"\n'
+        for name, model, region in (("mini", "gpt-4o-mini", "eu"), ("big", "gpt-4o", "us"))
+    )
+    route = '[[routes]]\nmodel = "auto"\ndeployments = ["mini", "big"]\n[routes.routing]\nregions = ["REGION"]\n'
+    found = {}
+    for region in ("eu", "moon"):
+        file.write_text(f'[[providers]]\nname = "p"\nkind = "sandbox"\n{rows}{route.replace("REGION", region)}')
+        said = run("check", "--config", str(file), "--data", str(tmp_path / "data"), "--json")
+        checks = json.loads(said.stdout)["checks"]
+        found[region] = [(one["answer"], one["detail"]) for one in checks if "no call goes to" in one["detail"]]
+    assert found["eu"] == [("look", "no call goes to big: region us, and it should serve the holdout")]
+    assert [answer for answer, _ in found["moon"]] == ["no", "no"]

@@ -293,7 +293,8 @@ def _prices(settings: Settings, catalog: Catalog) -> Iterator[Check]:
 def _routing(settings: Settings, catalog: Catalog) -> Iterator[Check]:
     """Say how each route decides, what is not known of its models, and whether its cascade can pay."""
     from penstock.policies.deployments import target_of
-    from penstock.policies.routing.capability import ability_of
+    from penstock.policies.routing.asked import NOTHING
+    from penstock.policies.routing.capability import ability_of, why_not
     from penstock.policies.routing.rates import RateCard, breakeven
 
     now, card = datetime.now(UTC), RateCard(catalog)
@@ -310,6 +311,14 @@ def _routing(settings: Settings, catalog: Catalog) -> Iterator[Check]:
             f"a good answer is worth ${routing.answer_worth:f}"
         )
         yield Check(f"routing of {route.model}", "yes" if len(among) > 1 else "look", detail)
+        closed = {
+            one.deployment.name: why for one in among
+            if (why := why_not(ability_of(one), one, NOTHING, output=None, today=now.date(), regions=routing.regions))
+        }  # fmt: skip
+        for name, why in closed.items():
+            also = ", and it should serve the holdout" if name == default.deployment.name else ""
+            said = f"no call goes to {name}: {why}{also}"
+            yield Check(f"routing of {route.model}", "no" if len(closed) == len(among) else "look", said)
         for one in among:
             if not ability_of(one).known:
                 what = f"what {one.deployment.model} can do is not known, so it gets plain text only"
