@@ -57,6 +57,7 @@ ROUTED = (
         (ROUTED + "[routes.routing.cascade]\nmin_logprob = 0.5\n", "cascade.min_logprob: a logprob is below 0"),
         (ROUTED + '[routes.routing.classifier]\ndeployment = "d"\nmode = "of"\n', "'of'; say one of: on, shadow"),
         (ROUTED.replace("[routes.routing]", "retries = -1"), "routes[0].retries: attempts after the first are 0"),
+        (ROUTED + '[[budgets]]\ndollars = 5\nscope = "model=r"\n', "budgets[0]: the scope 'model=r' names a route"),
         ("[governance]\nlease_seconds = nan\n", "governance.lease_seconds: a lease lasts from 1 second"),
         ("[governance]\nredis_timeout = nan\n", "governance.redis_timeout"),
         (ROUTED + '[routes.routing.classifier]\ndeployment = "e"\n', "there is no deployment 'e'"),

@@ -163,7 +163,9 @@ def desk_for(settings: Settings, state: State) -> BudgetDesk:
         assert isinstance(counters, RedisCounters)
         return counters
 
-    return Desk(state, settings.data, settings.rules, shared if settings.governance.redis else None)
+    return Desk(
+        state, settings.data, settings.rules, shared if settings.governance.redis else None, settings.aliases
+    )  # fmt: skip
 
 
 # What `penstock serve` runs

@@ -24,6 +24,7 @@ from penstock.gateway.telemetry.settings import TelemetrySettings
 from penstock.ledger.exporters.labels import MetricsSettings
 from penstock.policies.alert_channels import LOG_ONLY, Channel
 from penstock.policies.budgets.rules import Budget, BudgetSettings, Limit, Rules
+from penstock.policies.budgets.scopes import check_models
 from penstock.policies.deployments import Automatic, Cascade, Classifier, Deployment, Provider, Route, Routing
 from penstock.policies.keys import KeySettings
 from penstock.policies.proof import ProofSettings
@@ -121,6 +122,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def rules(self) -> Rules:
         """Budgets and limits of the file."""
         return Rules(budgets=self.budgets, limits=self.limits)
+
+    @property
+    def aliases(self) -> dict[str, tuple[str, ...]]:
+        """Names of routes that no model has, and the models that may answer there."""
+        models = {row.name: row.model for row in self.deployments}
+        return {
+            route.model: tuple(dict.fromkeys(models[name] for name in route.deployments))
+            for route in self.routes
+            if route.model not in models.values()
+        }
 
     @property
     def data(self) -> Path:
@@ -365,6 +376,7 @@ def _check_rules(settings: Settings, name: str) -> None:
         for number, row in enumerate(rows):
             try:
                 row.check()
+                check_models(row.scope, settings.aliases)
             except InputError as error:
                 raise SettingsError(name, f"{kind}[{number}]", str(error)) from None
             if row.id in known:
