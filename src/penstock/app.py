@@ -163,7 +163,9 @@ def desk_for(settings: Settings, state: State) -> BudgetDesk:
         assert isinstance(counters, RedisCounters)
         return counters
 
-    return Desk(state, settings.data, settings.rules, shared if settings.governance.redis else None)
+    return Desk(
+        state, settings.data, settings.rules, shared if settings.governance.redis else None, settings.aliases
+    )  # fmt: skip
 
 
 # What `penstock serve` runs
@@ -685,17 +687,26 @@ def _compact_now_and_then(settings: Settings, stop: threading.Event) -> None:
 
 
 def _guard_quality_now_and_then(settings: Settings, stop: threading.Event) -> None:
-    """Take back levers whose answers have become too bad. Without new outcomes there is nothing to look at."""
-    from penstock.ledger.outcomes import newest_outcome
+    """Take back levers whose answers have become too bad, and drop old scores once a day.
+
+    Without new outcomes there is nothing to look at.
+    """
+    from penstock.ledger.outcomes import forget_old_scores, newest_outcome
     from penstock.optimization.guard import guard
 
     said, seen, terms = "", (0, 0), terms_of(settings)
+    keep = timedelta(days=settings.proof.keep_days) or None
+    due = datetime.min.replace(tzinfo=UTC)
     with ledger_for(settings) as ledger:
         while not stop.wait(settings.proof.check_seconds):
             try:
+                now = datetime.now(UTC)
+                if now >= due:
+                    forget_old_scores(settings.data, now, keep=keep)
+                    due = now + timedelta(days=1)
                 newest = newest_outcome(settings.data)
                 if newest != seen:
-                    for lever, key in guard(ledger, datetime.now(UTC), terms):
+                    for lever, key in guard(ledger, now, terms):
                         log.warning("savings: %s was taken back for %s", lever, key)
                     seen = newest
                 said = ""

@@ -3,7 +3,7 @@
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,8 @@ from penstock.gateway.telemetry.settings import TelemetrySettings
 from penstock.ledger.exporters.labels import MetricsSettings
 from penstock.policies.alert_channels import LOG_ONLY, Channel
 from penstock.policies.budgets.rules import Budget, BudgetSettings, Limit, Rules
-from penstock.policies.deployments import Cascade, Classifier, Deployment, Provider, Route, Routing
+from penstock.policies.budgets.scopes import check_models
+from penstock.policies.deployments import Automatic, Cascade, Classifier, Deployment, Provider, Route, Routing
 from penstock.policies.keys import KeySettings
 from penstock.policies.proof import ProofSettings
 from penstock.policies.routing.capability import ABILITIES
@@ -123,6 +124,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return Rules(budgets=self.budgets, limits=self.limits)
 
     @property
+    def aliases(self) -> dict[str, tuple[str, ...]]:
+        """Names of routes that no model has, and the models that may answer there."""
+        models = {row.name: row.model for row in self.deployments}
+        return {
+            route.model: tuple(dict.fromkeys(models[name] for name in route.deployments))
+            for route in self.routes
+            if route.model not in models.values()
+        }
+
+    @property
     def data(self) -> Path:
         """The ledger's folder."""
         return Path(self.ledger.data)
@@ -158,7 +169,8 @@ def parse(text: str, name: str = "penstock.toml") -> Settings:
         settings = msgspec.convert(document, Settings)
     except msgspec.ValidationError as error:
         sentence, _, place = str(error).partition(" - at ")
-        raise SettingsError(name, place.strip("`").removeprefix("$."), sentence + _hint(sentence)) from None
+        place = place.strip("`").removeprefix("$.")
+        raise SettingsError(name, place, sentence + _hint(sentence, place)) from None
     settings = msgspec.structs.replace(settings, providers=tuple(_with_defaults(row) for row in settings.providers))
     _check(settings, name)
     return settings
@@ -170,8 +182,10 @@ def _with_defaults(provider: Provider) -> Provider:
     )
 
 
-def _hint(sentence: str) -> str:
-    """Suggest the known name that an unknown one is nearest to."""
+def _hint(sentence: str, place: str) -> str:
+    """Suggest the known name that an unknown one is nearest to, or say which values there are."""
+    if "enum value" in sentence:
+        return f"; say one of: {', '.join(map(str, _values(place)))}"
     if "unknown field" not in sentence:
         return ""
     unknown = sentence.rpartition("`")[0].rpartition("`")[2]
@@ -180,11 +194,29 @@ def _hint(sentence: str) -> str:
     structs = (
         Settings, ServerSettings, ServerLimits, InboundTls, GatewaySettings, LedgerSettings, PriceSettings,
         KeySettings, BudgetSettings, Budget, Limit, MetricsSettings, SandboxSettings, Provider, Deployment, Route,
-        Routing, Cascade, Classifier, Channel, TelemetrySettings, ScheduledReport, AnomalyWatch, ProofSettings,
+        Routing, Automatic, Cascade, Classifier, Channel, TelemetrySettings, ScheduledReport, AnomalyWatch,
+        ProofSettings,
     )  # fmt: skip
     known = {field.name for struct in structs for field in msgspec.structs.fields(struct)}
     near = get_close_matches(unknown, sorted(known), n=1)
     return f"; did you mean `{near[0]}`?" if near else ""
+
+
+def _values(place: str) -> Sequence[object]:
+    """Return the values that a setting may have, such as `routes[0].order`; nothing where they are not listed."""
+    import msgspec.inspect as types  # noqa: PLC0415  # only a mistake needs it
+
+    def among(kind: Any, wanted: type) -> Any:
+        kinds = kind.types if isinstance(kind, types.UnionType) else [kind]
+        kinds = [one.item_type if isinstance(one, types.VarTupleType) else one for one in kinds]
+        return next((one for one in kinds if isinstance(one, wanted)), None)
+
+    kind: Any = types.type_info(Settings)
+    for name in re.findall(r"[a-z]\w*", place):
+        rows = among(kind, types.StructType)
+        kind = next((field.type for field in rows.fields if field.encode_name == name), kind) if rows else kind
+    listed = among(kind, types.LiteralType)
+    return listed.values if listed else ()
 
 
 def _check(settings: Settings, name: str) -> None:
@@ -212,6 +244,8 @@ def _check(settings: Settings, name: str) -> None:
     for number, route in enumerate(settings.routes):
         if not route.deployments:
             raise SettingsError(name, f"routes[{number}].deployments", "name at least one deployment")
+        if route.retries < 0:
+            raise SettingsError(name, f"routes[{number}].retries", "attempts after the first are 0 or more")
         for deployment_name in route.deployments:
             if deployment_name not in places:
                 raise SettingsError(
@@ -301,6 +335,12 @@ def _check_routing(file: str, place: str, route: Route, routing: Routing) -> Non
     if cascade is not None:
         if not 1 <= cascade.steps <= 3:
             raise SettingsError(file, f"{place}.cascade.steps", "a call may escalate 1 to 3 times")
+        if cascade.min_pass_rate is not None and not 0 < cascade.min_pass_rate <= 1:
+            raise SettingsError(file, f"{place}.cascade.min_pass_rate", "say a share of answers, such as 0.7")
+        if cascade.min_logprob is not None and not cascade.min_logprob < 0:
+            raise SettingsError(
+                file, f"{place}.cascade.min_logprob", "a logprob is below 0: -1 says that a token had a chance of 37 %"
+            )
         try:
             re.compile(cascade.form)
         except re.error as error:
@@ -336,15 +376,16 @@ def _check_rules(settings: Settings, name: str) -> None:
         for number, row in enumerate(rows):
             try:
                 row.check()
+                check_models(row.scope, settings.aliases)
             except InputError as error:
                 raise SettingsError(name, f"{kind}[{number}]", str(error)) from None
             if row.id in known:
                 raise SettingsError(name, f"{kind}[{number}]", f"there are two rows for {row.scope!r}")
             known.add(row.id)
     governance = settings.governance
-    if governance.lease_seconds < 1:
-        raise SettingsError(name, "governance.lease_seconds", "a call needs some time: at least 1 second")
-    if governance.redis_timeout <= 0:
+    if not 1 <= governance.lease_seconds <= 86_400:
+        raise SettingsError(name, "governance.lease_seconds", "a lease lasts from 1 second to a day (86400)")
+    if not 0 < governance.redis_timeout <= 3_600:
         raise SettingsError(name, "governance.redis_timeout", "Redis needs some time to answer: more than 0 seconds")
     if governance.default_output_tokens < 1:
         raise SettingsError(name, "governance.default_output_tokens", "an answer has at least one token")

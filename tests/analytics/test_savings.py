@@ -98,6 +98,11 @@ def test_a_saving_without_a_guard_of_quality_is_not_proven():
     assert "outcomes" in one.reason
 
 
+def test_shadow_calls_without_a_verdict_are_said_to_be_paid_for_nothing():
+    one = only(savings(table([*traffic(), call("k0", "shadow", "0.01", "judge")])))
+    assert (one.state, one.reason.partition(",")[0]) == ("measuring", "shadow calls were paid for")
+
+
 def test_a_proof_takes_pairs_and_dollars():
     events = traffic()
     few = only(savings(table(events), pairs=judged(30)))

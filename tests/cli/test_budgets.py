@@ -56,6 +56,20 @@ def test_a_scope_is_frozen_and_let_go(run):
     assert json.loads(run("list", "--json"))["frozen"] == []
 
 
+@pytest.mark.parametrize("words", [("freeze", "model=auto"), ("set", "5", "--scope", "team=a, model=auto")])
+def test_a_route_is_no_model_that_could_be_held_to_anything(run, tmp_path, capsys, words):
+    (tmp_path / "penstock.toml").write_text(
+        '[[providers]]\nname = "p"\nkind = "sandbox"\n[[deployments]]\nname = "d"\nprovider = "p"\nmodel = "gpt-4o"\n'
+        + "".join(f'[[routes]]\nmodel = "{name}"\ndeployments = ["d"]\n' for name in ("auto", "gpt-4o"))
+    )
+    with pytest.raises(SystemExit) as left:
+        run(*words)
+    assert left.value.code == 2
+    assert "names a route, and what is counted is the model that answers: gpt-4o" in capsys.readouterr().err
+    assert json.loads(run("list", "--json"))["frozen"] == []
+    assert "Frozen" in run("freeze", "model=gpt-4o"), "a route may be called like its model"
+
+
 def test_status_without_a_gateway_says_what_the_ledger_says(run):
     found = json.loads(run("status", "--json"))
     assert found["budgets"][0]["limit"] == "10"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 from rich.console import Console
+from tests.policies.budgets.redis_server import RedisServer
 
 from penstock import __version__
 from penstock.cli import main
@@ -162,3 +163,48 @@ base_url = "https://far.example/v1"
     found = {one["what"]: (one["answer"], one["detail"]) for one in json.loads(said.stdout)["checks"]}
     assert found["tls"][0] == "no"
     assert "no certificate with its private key" in found["tls"][1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ('[governance]\nredis = "localhost:6379"\n', "this is no address of a Redis"),
+        ('[governance]\nredis = "$NOT_THERE"\n', "the environment variable NOT_THERE is not set"),
+        ('[governance]\nredis = "unix://SOCKET"\n', "until it can, calls under a budget or limit are refused"),
+        ("[server]\nworkers = 2\n[[budgets]]\ndollars = 5\n", "only if these share their counters"),
+    ],
+)
+def test_check_says_where_budgets_could_not_be_counted(tmp_path, settings, why):
+    file = tmp_path / "penstock.toml"
+    file.write_text(settings.replace("SOCKET", f"{tmp_path}/redis.sock"))
+    said = run("check", "--config", str(file), "--data", str(tmp_path / "data"), "--json")
+    found = {one["what"]: (one["answer"], one["detail"]) for one in json.loads(said.stdout)["checks"]}
+    assert found["budgets"][0] == "no"
+    assert why in found["budgets"][1]
+
+
+def test_check_says_which_redis_keeps_the_counters(tmp_path):
+    file, redis_server = tmp_path / "penstock.toml", RedisServer(tmp_path)
+    file.write_text(f'[governance]\nredis = "{redis_server.url}"\n')
+    said = run("check", "--config", str(file), "--data", str(tmp_path / "data"), "--json")
+    found = {one["what"]: (one["answer"], one["detail"]) for one in json.loads(said.stdout)["checks"]}
+    redis_server.stop()
+    assert found["budgets"][0] == "yes"
+    assert re.fullmatch(r"Redis \d+\.\d+\.\d+ keeps the counters", found["budgets"][1])
+
+
+def test_check_says_which_deployments_of_a_route_get_no_call(tmp_path):
+    file = tmp_path / "penstock.toml"
+    rows = "".join(
+        f'[[deployments]]\nname = "{name}"\nprovider = "p"\nmodel = "{model}"\nregion = "{region}"\n'
+        for name, model, region in (("mini", "gpt-4o-mini", "eu"), ("big", "gpt-4o", "us"))
+    )
+    route = '[[routes]]\nmodel = "auto"\ndeployments = ["mini", "big"]\n[routes.routing]\nregions = ["REGION"]\n'
+    found = {}
+    for region in ("eu", "moon"):
+        file.write_text(f'[[providers]]\nname = "p"\nkind = "sandbox"\n{rows}{route.replace("REGION", region)}')
+        said = run("check", "--config", str(file), "--data", str(tmp_path / "data"), "--json")
+        checks = json.loads(said.stdout)["checks"]
+        found[region] = [(one["answer"], one["detail"]) for one in checks if "no call goes to" in one["detail"]]
+    assert found["eu"] == [("look", "no call goes to big: region us, and it should serve the holdout")]
+    assert [answer for answer, _ in found["moon"]] == ["no", "no"]

@@ -4,12 +4,13 @@ import json
 from decimal import Decimal
 
 import pytest
+from tests.analytics.made import event
 from tests.analytics.test_classifier_shadow import asked
 from tests.analytics.test_savings import judged, traffic
 
 from penstock.cli.main import main
 from penstock.ledger.levers import roll_back
-from penstock.ledger.outcomes import Outcomes
+from penstock.ledger.outcomes import Outcomes, Scored
 from penstock.ledger.state import STATE_FILE, State
 from penstock.ledger.store import Ledger
 from penstock.metering.event import utc_now
@@ -69,6 +70,10 @@ def test_a_plan_says_what_a_proof_takes(capsys):
         ("plan", "--shadow", "0"),
         ("rightsize", "--holdout", "1"),
         ("rightsize", "--to", "x"),
+        ("plan", "--pair-cost", "nan"),
+        ("plan", "--confidence", "95"),
+        ("rollback", "routng", "support||code"),
+        ("rollback", "routing", "support/code"),
         ("resume", "routing", "nothing"),
         ("rightsize", "--apply", "nothing"),
     ],
@@ -85,7 +90,7 @@ def test_what_was_taken_back_acts_again(data, capsys):
     state.close()
     said = json.loads(run(capsys, "savings", "resume", "routing", "x", "--data", str(data), "--json").out)
     assert (said["state"], said["times"]) == ("on", 2)
-    said = json.loads(run(capsys, "savings", "rollback", "routing", "x", "--data", str(data), "--json").out)
+    said = json.loads(run(capsys, "savings", "rollback", "routing", "t||x", "--data", str(data), "--json").out)
     assert said["changed"]
 
 
@@ -123,7 +128,9 @@ def test_one_command_lets_a_smaller_model_try(data, capsys, tmp_path):
     (one,) = json.loads(run(capsys, "savings", "rightsize", *where, "--json").out)["routes"]
     assert (one["route"], one["to_deployment"], one["verdict"]) == ("gpt-4o", "mini", "untried")
     assert "mini" in run(capsys, "savings", "rightsize", *where).out
-    assert "kill -HUP" in run(capsys, "savings", "rightsize", "--apply", "gpt-4o", *where).out
+    said = run(capsys, "savings", "rightsize", "--apply", "gpt-4o", *where).out
+    assert "set [proof] shadow and judge" in said
+    assert "kill -HUP" in said
     (route,) = load(file).routes
     assert route.deployments == ("mini", "big")
     assert route.routing is not None
@@ -146,3 +153,35 @@ def test_what_the_classifier_in_the_shadow_has_shown(capsys, monkeypatch, tmp_pa
 
 def test_without_a_classifier_the_report_says_how_to_get_one(data, capsys):
     assert "[routes.routing.classifier]" in run(capsys, "savings", "classifier", "--data", str(data)).out
+
+
+def test_outcomes_are_listed_by_route_model_and_source(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("penstock.cli.options.console.width", 200)
+    assert "No outcome" in run(capsys, "savings", "outcomes", "--data", str(data_with(tmp_path))).out
+    store = Outcomes(tmp_path)
+    store.score([
+        Scored(request_id="r1", score=0, source="auto:truncated", name="nano", at=utc_now()),
+        Scored(request_id="r2", score=1, source="user", at=utc_now()),
+        Scored(request_id="mistyped", score=1, source="user", at=utc_now()),
+    ])  # fmt: skip
+    store.close()
+    lines = run(capsys, "savings", "outcomes", "--data", str(tmp_path)).out.splitlines()
+    assert [line.split() for line in lines[:3]] == [
+        ["route", "model", "source", "outcomes", "answers", "share", "mean", "score"],
+        ["auto", "nano", "auto:truncated", "1", "2", "50.0%", "0.00"],
+        ["auto", "nano", "user", "1", "2", "50.0%", "1.00"],
+    ]
+    assert lines[3].startswith("Not counted: 1 outcome")
+    found = json.loads(run(capsys, "savings", "outcomes", "--from", "1d", "--data", str(tmp_path), "--json").out)
+    assert found["outcomes"][0] == {
+        "route": "auto", "model": "nano", "source": "auto:truncated", "outcomes": 1, "answers": 2, "share": 0.5,
+        "mean_score": 0.0,
+    }  # fmt: skip
+    assert found["elsewhere"] == 1
+
+
+def data_with(folder):
+    with Ledger.open(folder) as ledger:
+        made = [event(request_id=one, requested_model="auto", model="nano", at=utc_now()) for one in ("r1", "r2")]
+        ledger.add(made, source="gateway")
+    return folder

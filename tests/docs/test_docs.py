@@ -13,6 +13,7 @@ import pytest
 from penstock import errors, settings
 from penstock.analytics import report_schedule, shared_costs
 from penstock.cli.main import COMMANDS
+from penstock.policies.alerts import KINDS
 
 ROOT = Path(__file__).parents[2]
 DOCS = "\n".join(file.read_text("utf-8") for file in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))])
@@ -20,7 +21,7 @@ SETTINGS = (ROOT / "docs/settings.md").read_text("utf-8")
 STRUCTS = [
     settings.ServerSettings, settings.ServerLimits, settings.InboundTls, settings.GatewaySettings,
     settings.LedgerSettings, settings.PriceSettings, settings.Provider, settings.Deployment, settings.Route,
-    settings.Routing, settings.Cascade, settings.Classifier, settings.ProofSettings,
+    settings.Routing, settings.Automatic, settings.Cascade, settings.Classifier, settings.ProofSettings,
     settings.KeySettings, settings.MetricsSettings, settings.Channel, settings.Budget, settings.Limit,
     settings.BudgetSettings, settings.TelemetrySettings, shared_costs.Chargeback, shared_costs.SharedCost,
     settings.UnitEconomicsSettings,
@@ -56,6 +57,14 @@ def test_every_error_code_of_the_gateway_is_documented():
     assert len(codes) > 10
     for code in codes:
         assert f"`{code}`" in DOCS, code
+
+
+def test_every_kind_of_alert_is_documented_and_can_be_chosen():
+    table = (ROOT / "docs/alerts.md").read_text("utf-8").partition("\n## Kinds")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`([a-z]+\.[a-z_]+)`", table)) == set(KINDS)
+    source = "\n".join(file.read_text("utf-8") for file in (ROOT / "src/penstock").glob("**/*.py"))
+    raised = set(re.findall(r"\"((?:budget|savings)\.[a-z_]+)\"", source))
+    assert raised <= set(KINDS)
 
 
 def test_every_error_class_has_a_code_of_its_own():

@@ -123,6 +123,17 @@ def test_with_always_nobody_goes_on_before_the_event_is_on_the_disk(writer, disk
     asyncio.run(story())
 
 
+def test_with_always_an_event_that_nobody_waits_for_is_on_the_disk_soon(writer, disk):
+    async def story():
+        booking = Booking(writer, "always", asyncio.get_running_loop())
+        booking.book(event())
+        await until(lambda: booking.waiting == 0)
+        assert (writer.written, disk.syncs) == (1, 1)
+        booking.close()
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("fsync", ["interval", "never"])
 def test_a_full_disk_is_said_and_when_there_is_room_all_goes_on_by_itself(writer, disk, fsync, tmp_path):
     async def story():

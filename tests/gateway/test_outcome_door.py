@@ -30,6 +30,12 @@ def test_a_client_cannot_report_as_nobody() -> None:
         read_reports(b'{"id": "r", "score": 0, "source": "auto:refusal"}')
 
 
+def test_a_report_may_be_named_as_it_likes() -> None:
+    (one,) = read_reports(b'{"id": "r", "score": 0, "name": "outcomes"}')
+    assert one.name == "outcomes"
+    assert len(read_reports(b' {"outcomes": [{"id": "r", "score": 0}, {"id": "s", "score": 1}]}')) == 2
+
+
 def test_automatic_scores_that_wait_are_on_the_disk_when_the_door_closes(tmp_path) -> None:
     async def work() -> None:
         door = OutcomeDoor(tmp_path)

@@ -3,20 +3,23 @@
 import json
 import threading
 import time
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from tests.gateway.conftest import Server
 from tests.gateway.scripted import Scripted, stream, whole
 
+from penstock import app
 from penstock.ledger.levers import standings
-from penstock.ledger.outcomes import Outcomes, Pair
+from penstock.ledger.outcomes import Outcomes, Pair, Scored
 from penstock.ledger.state import State
 from penstock.ledger.store import Ledger
 from penstock.metering.event import utc_now
 from penstock.policies.alert_delivery import listed
 from penstock.policies.key_store import KeyStore
 from penstock.policies.keys import VirtualKey
+from penstock.settings import parse
 
 SERVED, BETTER = "served answer", "baseline answer"
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say something"}]}
@@ -169,13 +172,18 @@ def test_equal_answers_need_no_judge(server, provider, headers):
     assert [e["purpose"] for e in events_of(server, request_id, 2)] == ["call", "shadow"]
 
 
-def test_a_judge_that_says_nothing_clear_makes_no_pair_but_is_booked(server, provider, headers):
+def test_a_judge_that_says_nothing_clear_makes_no_pair_but_is_booked_and_not_asked_again(server, provider, headers):
     provider.verdict = "Both are fine."
     request_id, _ = call(server, headers)
-    assert [e["purpose"] for e in events_of(server, request_id, 4)] == ["call", "shadow", "judge", "judge"]
+    events_of(server, request_id, 3)
+    provider.verdict = ""
+    later, _ = call(server, headers)
+    pair_of(server, later)  # pairs are begun in the order of their calls
+    assert [e["purpose"] for e in events_of(server, request_id, 3)] == ["call", "shadow", "judge"]
     store = Outcomes(server.data)
     assert request_id not in [one.request_id for one in store.pairs()]
     store.close()
+    assert "without a verdict so far: 1. The baseline or the judge, gpt-4.1-nano-here, did" in server.log.read_text()
 
 
 @pytest.mark.parametrize("more", [{"penstock.arm": "control"}, {"penstock.baseline": "gpt-4o-mini"}])
@@ -240,6 +248,24 @@ def test_outcomes_are_kept_once_for_who_may_call(start, provider):
     assert [(one.request_id, one.score, one.source, one.name, one.team) for one in store.scores()] == [
         ("r1", 0.5, "user", "", ""), ("r1", 1.0, "human", "ada", "support"), ("r2", 0.0, "user", "", "support"),
     ]  # fmt: skip
+    store.close()
+
+
+def test_scores_are_dropped_when_they_are_older_than_is_wanted(tmp_path):
+    settings = parse(f'[ledger]\ndata = "{tmp_path}"\n[proof]\nkeep_days = 30\n')
+    store, now = Outcomes(tmp_path), utc_now()
+    for days in (29, 31):
+        store.score([Scored(request_id=f"r{days}", score=1, source="user", at=now - timedelta(days=days))])
+
+    class Once:
+        left = 1
+
+        def wait(self, _seconds):
+            self.left -= 1
+            return self.left < 0
+
+    app._guard_quality_now_and_then(settings, Once())
+    assert [one.request_id for one in store.scores()] == ["r29"]
     store.close()
 
 

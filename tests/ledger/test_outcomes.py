@@ -7,7 +7,7 @@ import pytest
 
 from penstock.errors import InputError, LedgerError
 from penstock.ledger.levers import LeverWatch, resume, roll_back, standings
-from penstock.ledger.outcomes import OUTCOMES_FILE, Outcomes, Pair, Scored
+from penstock.ledger.outcomes import KEEP_AUTOMATIC, OUTCOMES_FILE, Outcomes, Pair, Scored, forget_old_scores
 from penstock.ledger.state import STATE_FILE, State
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -49,9 +49,26 @@ def test_scores_that_nobody_reported_are_kept_apart_and_for_a_time(store):
     assert [one.request_id for one in store.scores()] == ["r2"]
     assert [one.source for one in store.scores(automatic=True)] == ["auto:refusal", "user", "auto:schema"]
     assert store.newest() == (2, 0)  # so nothing looks for evidence that is none
-    assert store.forget_automatic(NOON) == 0
-    assert store.forget_automatic(NOON + timedelta(seconds=1)) == 2
+    assert store.forget(NOON + KEEP_AUTOMATIC) == 0
+    assert store.forget(NOON + KEEP_AUTOMATIC + timedelta(seconds=1)) == 2
     assert [one.request_id for one in store.scores(automatic=True)] == ["r2"]
+
+
+def test_reported_scores_are_kept_as_long_as_is_wanted_and_pairs_for_ever(store, tmp_path):
+    store.score([scored("r1", 0.0, "auto:refusal", name="m"), scored("r2")])
+    store.judge(pair("r3"))
+    keep, later = timedelta(days=30), NOON + timedelta(days=30)
+    assert forget_old_scores(tmp_path, later, keep=keep) == 0
+    assert forget_old_scores(tmp_path, later + timedelta(seconds=1), keep=keep) == 2, "automatic ones go with them"
+    assert store.scores(automatic=True) == []
+    assert len(store.pairs()) == 1
+    assert forget_old_scores(tmp_path / "empty", later, keep=keep) == 0
+
+
+def test_scores_outlive_automatic_ones(store):
+    store.score([scored("r1", 0.0, "auto:refusal", name="m"), scored("r2")])
+    assert store.forget(NOON + timedelta(days=365), keep=timedelta(days=400)) == 1
+    assert [one.request_id for one in store.scores()] == ["r2"]
 
 
 def test_all_scores_of_one_report_or_none(store):

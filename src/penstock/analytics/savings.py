@@ -340,7 +340,7 @@ def _counted(
     found: dict[tuple[str, str], dict[str, list[tuple[Answered, float]]]] = defaultdict(lambda: defaultdict(list))
     for one in scores:
         where = requests.get(one.request_id)
-        if where is None or not may_score(one, where):
+        if where is None or not may_score(one, where.payer):
             continue
         start = begun.get((where.lever, where.key))
         if start is None or one.at >= start:
@@ -351,9 +351,9 @@ def _counted(
     }
 
 
-def may_score(one: Scored, where: Answered) -> bool:
+def may_score(one: Scored, payer: tuple[str, str]) -> bool:
     """Tell whether a score may count: by the key of the request, or one of its team; of a call without key, by all."""
-    key, team = where.payer
+    key, team = payer
     return one.key == key or not key or bool(team and one.team == team)
 
 
@@ -383,6 +383,8 @@ def _judged(figures: Mapping[str, Any], quality: Quality, standing: Standing | N
 
 def _waiting(figures: Mapping[str, Any], quality: Quality, net: Decimal | None) -> str:
     """Say what a proof waits for."""
+    if quality.source == "none" and figures["proof_cost"]:
+        return "shadow calls were paid for, and no pair was judged: see whether the judge answers as it is asked to"
     if quality.source == "none":
         return "nothing says how good the answers are: sample shadow pairs, or report outcomes"
     if quality.source == "scores" and quality.count < LEAST:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from penstock.analytics.outcome_rates import Rates, outcome_rates
 from penstock.analytics.savings import USUAL, Saving, Terms, savings
 from penstock.ledger.levers import standings
 from penstock.ledger.outcomes import Outcomes, Pair, Scored, has_outcomes
@@ -17,6 +18,18 @@ def savings_of(
         ledger.moment(), pairs=pairs, scores=scores, standings=standings(ledger.state), since=since, until=until,
         terms=terms,
     )  # fmt: skip
+
+
+def rates_of(ledger: Ledger, *, since: datetime | None = None, until: datetime | None = None) -> Rates:
+    """Answer `outcome_rates` for a ledger's folder. Raises LedgerError where something cannot be read."""
+    if not has_outcomes(ledger.folder):
+        return Rates(rows=(), elsewhere=0)
+    store = Outcomes(ledger.folder)
+    try:
+        scores = store.scores(automatic=True, since=since)  # whatever scores a call comes after it
+    finally:
+        store.close()
+    return outcome_rates(ledger.moment(), scores, since=since, until=until)
 
 
 def evidence(ledger: Ledger) -> tuple[list[Pair], list[Scored]]:

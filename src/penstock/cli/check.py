@@ -1,5 +1,6 @@
 """`penstock check`."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ Examples:
 
 app = App(name="check", help_epilogue=HELP, default_parameter=Parameter(show_default=False))
 
+OLDEST_REDIS = 7
 MARKS = {"yes": "[green]yes[/]", "look": "[yellow]look[/]", "no": "[red]no[/]"}
 
 
@@ -74,6 +76,7 @@ def _checks(settings: Settings, common: Common) -> Iterator[Check]:
         yield from _way_to(provider)
     yield from _door(settings)
     yield from _keys(settings)
+    yield from _budgets(settings)
     yield from _alerts(settings)
     yield _telemetry(settings)
     catalog = catalog_for(settings)
@@ -143,6 +146,40 @@ def _keys(settings: Settings) -> Iterator[Check]:
         yield Check("sign-in", "yes", f"pages and API ask for a key; {len(lookers)} are active")
     else:
         yield Check("sign-in", "no", "pages and API are closed; open them with: penstock keys create NAME --role admin")
+
+
+def _budgets(settings: Settings) -> Iterator[Check]:
+    """Say whether what may be spent can be counted."""
+    from penstock.app import check_counters
+    from penstock.policies.budgets.shared import connect
+
+    governance = settings.governance
+    try:
+        check_counters(settings)
+    except InputError as error:
+        yield Check("budgets", "no", str(error))
+        return
+    if not governance.redis:
+        return
+
+    async def version() -> str:
+        client = connect(governance.redis, governance.redis_timeout)
+        try:
+            return str((await client.info("server"))["redis_version"])
+        finally:
+            await client.aclose()
+
+    try:
+        found = asyncio.run(version())
+    except Exception as problem:  # noqa: BLE001  # whatever the client raises
+        then = "refused" if governance.when_unavailable == "refuse" else "served uncounted"
+        detail = f"Redis cannot be asked ({problem}): until it can, calls under a budget or limit are {then}"
+        yield Check("budgets", "no", detail)
+        return
+    if int(found.partition(".")[0]) < OLDEST_REDIS:
+        yield Check("budgets", "no", f"Redis is {found}; it must be {OLDEST_REDIS} or newer")
+    else:
+        yield Check("budgets", "yes", f"Redis {found} keeps the counters")
 
 
 def _alerts(settings: Settings) -> Iterator[Check]:
@@ -256,7 +293,8 @@ def _prices(settings: Settings, catalog: Catalog) -> Iterator[Check]:
 def _routing(settings: Settings, catalog: Catalog) -> Iterator[Check]:
     """Say how each route decides, what is not known of its models, and whether its cascade can pay."""
     from penstock.policies.deployments import target_of
-    from penstock.policies.routing.capability import ability_of
+    from penstock.policies.routing.asked import NOTHING
+    from penstock.policies.routing.capability import ability_of, why_not
     from penstock.policies.routing.rates import RateCard, breakeven
 
     now, card = datetime.now(UTC), RateCard(catalog)
@@ -273,6 +311,14 @@ def _routing(settings: Settings, catalog: Catalog) -> Iterator[Check]:
             f"a good answer is worth ${routing.answer_worth:f}"
         )
         yield Check(f"routing of {route.model}", "yes" if len(among) > 1 else "look", detail)
+        closed = {
+            one.deployment.name: why for one in among
+            if (why := why_not(ability_of(one), one, NOTHING, output=None, today=now.date(), regions=routing.regions))
+        }  # fmt: skip
+        for name, why in closed.items():
+            also = ", and it should serve the holdout" if name == default.deployment.name else ""
+            said = f"no call goes to {name}: {why}{also}"
+            yield Check(f"routing of {route.model}", "no" if len(closed) == len(among) else "look", said)
         for one in among:
             if not ability_of(one).known:
                 what = f"what {one.deployment.model} can do is not known, so it gets plain text only"

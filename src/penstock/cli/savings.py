@@ -32,6 +32,10 @@ app.command(
     "penstock.cli.savings_classifier:app", name="classifier",
     help="Say what the classifier in the shadow has shown.",
 )  # fmt: skip
+app.command(
+    "penstock.cli.savings_outcomes:app", name="outcomes",
+    help="List what came of answers: reported scores and automatic outcomes.",
+)  # fmt: skip
 
 
 @app.default
@@ -144,10 +148,12 @@ def plan(
     from penstock.errors import InputError
 
     common = common or Common()
+    if not 0.5 < confidence < 1:
+        raise InputError(f"--confidence is above 0.5 and below 1, such as 0.95, not {confidence:g}.")
     terms = Terms(margin=margin, alpha=round(1 - confidence, 12))
     if not 0 < differ <= 1 or not -differ <= loss <= differ:
         raise InputError("--differ is a share above 0 and at most 1, and --loss lies between -differ and differ.")
-    if pair_cost < 0 or calls_per_day < 0 or not 0 < shadow <= 1:
+    if not pair_cost.is_finite() or pair_cost < 0 or calls_per_day < 0 or not 0 < shadow <= 1:
         raise InputError("--pair-cost and --calls-per-day are not below 0, and --shadow is a share above 0.")
     losses = {1.0: (differ + loss) / 2, -1.0: (differ - loss) / 2, 0.0: 1 - differ}
     needed = pairs_needed(losses, terms.margin, alpha=spent(terms.alpha, 1))
@@ -166,7 +172,9 @@ def plan(
         answer_no()
 
 
-@app.command(name="resume", help_epilogue="Examples:\n\n- `penstock savings resume routing support/chat`")
+@app.command(
+    name="resume", help_epilogue="Examples:\n\n- `penstock savings resume routing 'support|chat|summarization'`"
+)
 def resume_(lever: str, key: str, /, *, common: Common | None = None) -> None:
     """Let a lever that was taken back act again for a key; its proof begins anew, and has to be surer."""
     from penstock.app import state_for
@@ -187,7 +195,8 @@ def resume_(lever: str, key: str, /, *, common: Common | None = None) -> None:
 
 
 @app.command(
-    name="rollback", help_epilogue="Examples:\n\n- `penstock savings rollback routing support/chat --reason tone`"
+    name="rollback",
+    help_epilogue="Examples:\n\n- `penstock savings rollback routing 'support|chat|summarization' --reason tone`",
 )
 def rollback(
     lever: str,
@@ -202,11 +211,19 @@ def rollback(
     from penstock.errors import InputError
     from penstock.ledger.levers import roll_back
     from penstock.metering.event import utc_now
+    from penstock.policies.routing.router import LEVER
+    from penstock.policies.routing.table import Key
     from penstock.settings import load
 
     common = common or Common()
-    if not lever or not key:
-        raise InputError("Name the lever and the key, as penstock savings lists them.")
+    if lever != LEVER:
+        raise InputError(f"There is no lever {lever!r} that could be taken back, only {LEVER}.")
+    try:
+        Key.read(key)
+    except ValueError:
+        raise InputError(
+            f"{key!r} is no key of {LEVER}: name it as penstock savings lists it, such as 'support|chat|summarization'."
+        ) from None
     state = state_for(load(common.config, data=common.data), create=False)
     try:
         done = roll_back(state, lever, key, reason=reason, at=utc_now())

@@ -138,6 +138,7 @@ def _apply(settings: "Settings", chosen: "RightSize", holdout: Decimal, common: 
                   f"with {default}.", markup=False, highlight=False, soft_wrap=True)  # fmt: skip
     if not settings.proof.shadow:
         console.print(
-            "Nothing guards its quality yet: set [proof] shadow and judge, or report outcomes.", style="yellow"
-        )
+            "Nothing guards its quality yet: set [proof] shadow and judge, or report outcomes.", style="yellow",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
     console.print("Tell a running server with: kill -HUP PID", markup=False, highlight=False)

@@ -69,9 +69,7 @@ class Booking:
         elif waiting >= self._backlog.events:
             self.behind = True
         self._pending += 1
-        if self._fsync == "always":
-            return
-        if self._pending >= BATCH and not self._put_failed:
+        if self._pending >= BATCH and not self._put_failed and self._fsync != "always":
             self.write()
         elif self._timer is None:
             self._timer = self._loop.call_later(WRITE_SECONDS, self._tick)
@@ -125,6 +123,8 @@ class Booking:
     def close(self) -> None:
         """Write and sync what is left. Where the log cannot take it, it is kept elsewhere, and the error says where."""
         self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._threads.shutdown(wait=True, cancel_futures=True)
         try:
             self._writer.close()
@@ -144,7 +144,11 @@ class Booking:
         if self._pending and not self._put_failed:
             if self._putting or self._committing:
                 self._timer = self._loop.call_later(WRITE_SECONDS, self._tick)
-            self.write()
+            elif self._fsync == "always":  # nobody waits for it, as for what is asked beside a call
+                self._committing = True
+                self._commit()
+            else:
+                self.write()
 
     def _run(self, work: Callable[[], None], then: Callable[[LedgerError | None], None]) -> None:
         """Do something beside the loop; afterwards go on in the loop, with the error if there was one."""

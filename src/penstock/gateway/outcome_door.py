@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +22,6 @@ MOST_AT_ONCE = 1_000
 MOST_NOTED = 10_000
 """Automatic scores that may wait to be written; what comes beyond them is lost, and nobody is told to wait."""
 NOTE_SECONDS = 0.5
-KEEP_NOTED = timedelta(days=90)
-"""How long automatic scores are kept: they come as often as calls."""
 LONGEST_ID, LONGEST_NAME = 256, 64
 
 
@@ -49,7 +47,7 @@ Work = Callable[[Outcomes], int]
 def read_reports(body: bytes) -> list[Report]:
     """Read a body that holds one report, or `{"outcomes": [...]}`. Raises InputError."""
     try:
-        several = body.lstrip()[:1] == b"{" and b'"outcomes"' in body
+        several = "outcomes" in msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         return msgspec.json.decode(body, type=Reports).outcomes if several else [msgspec.json.decode(body, type=Report)]
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InputError(
@@ -119,7 +117,6 @@ class OutcomeDoor:
     def _do(self, work: Work) -> int:
         if self._store is None:
             self._store = Outcomes(self._folder)
-            self._store.forget_automatic(datetime.now(UTC) - KEEP_NOTED)
         return work(self._store)
 
     def close(self) -> None:

@@ -128,7 +128,7 @@ class Shadows:
             try:
                 pair = await self._pair(one)
                 if pair is None:
-                    self.unjudged += 1
+                    self._count_unjudged()
                 else:
                     await self._outcomes.judged(pair)
             except PenstockError as error:  # a budget is used up, a disk is full
@@ -140,6 +140,15 @@ class Shadows:
                 self.busy(-1)
         self._running -= 1
 
+    def _count_unjudged(self) -> None:
+        """Say so in the log at the first, the tenth, the hundredth ...: what such pairs cost is lost."""
+        self.unjudged += 1
+        if str(self.unjudged).strip("0") == "1":
+            log.warning(
+                "Shadow pairs without a verdict so far: %d. The baseline or the judge, %s, did not answer as asked.",
+                self.unjudged, self._settings.judge,
+            )  # fmt: skip
+
     async def _pair(self, one: Beside) -> Pair | None:
         judge = self._judge
         assert judge is not None
@@ -149,7 +158,7 @@ class Shadows:
         answer = await self._ask(one, shadow, client)
         if answer is None:
             return None
-        scores: list[float | None] = [0.5, 0.5]
+        scores = [0.5, 0.5]
         if answer.strip() != one.text.strip():
             anthropic = judge.provider.billed_as == "anthropic" or judge.provider.kind == "anthropic"
             way = Way(head=JUDGE_HEAD, endpoint=endpoints.MESSAGES if anthropic else endpoints.CHAT)
@@ -157,13 +166,14 @@ class Shadows:
             for number, (first, second) in enumerate(((one.text, answer), (answer, one.text))):
                 body = judge_body(judge.deployment.model, question(request, first, second), anthropic=anthropic)
                 said = await self._ask(one, Question(target=judge, purpose="judge", body=body, tags=SHADOW), way)
-                scores[number] = score_of(said or "", served_first=number == 0)
-        if None in scores:
-            return None
+                score = score_of(said or "", served_first=number == 0)
+                if score is None:
+                    return None
+                scores[number] = score
         return Pair(
             request_id=one.call.request_id, lever=one.served.tags[LEVER], key=one.served.tags.get(KEY, ""),
             model=one.served.model, baseline=one.baseline.deployment.model, judge=judge.deployment.model,
-            first=scores[0] or 0.0, second=scores[1] or 0.0, at=datetime.now(UTC),
+            first=scores[0], second=scores[1], at=datetime.now(UTC),
         )  # fmt: skip
 
     async def _ask(self, one: Beside, asked: Question, way: Way) -> str | None:

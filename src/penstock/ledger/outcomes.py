@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,9 @@ from penstock.errors import LedgerError
 
 OUTCOMES_FILE = "outcomes.sqlite"
 """Its name in the ledger's folder."""
+
+KEEP_AUTOMATIC = timedelta(days=90)
+"""How long scores are kept that nobody reported."""
 
 Reported = Literal["user", "human", "rule", "judge"]
 """Who reported a score: the one who got the answer; a reviewer; a check of one's own; a model."""
@@ -38,7 +41,7 @@ CREATE INDEX IF NOT EXISTS reported_by_number ON outcomes (number) WHERE substr(
 CREATE VIEW IF NOT EXISTS reported AS SELECT * FROM outcomes WHERE substr(source, 1, 5) <> 'auto:';
 """
 ALL = (
-    "SELECT request_id, score, source, name, at, key, team, number FROM outcomes WHERE number > ? "
+    "SELECT request_id, score, source, name, at, key, team, number FROM outcomes WHERE number > ? AND at >= ? "
     "ORDER BY number LIMIT ?"
 )
 THOSE_REPORTED = ALL.replace("outcomes", "reported")
@@ -148,12 +151,15 @@ class Outcomes:
                 ).rowcount  # fmt: skip
         return new
 
-    def scores(self, *, after: int = 0, limit: int = -1, automatic: bool = False) -> list[Scored]:
+    def scores(
+        self, *, after: int = 0, limit: int = -1, automatic: bool = False, since: datetime | None = None
+    ) -> list[Scored]:
         """Return the scores whose number is above `after`, in the order in which they came.
 
         `automatic`: those that nobody reported, too; they are no evidence of a proof.
         """
-        rows = self._read(ALL if automatic else THOSE_REPORTED, after, limit)
+        begin = since.isoformat() if since else ""
+        rows = self._read(ALL if automatic else THOSE_REPORTED, after, begin, limit)
         return [
             Scored(request_id=r, score=s, source=source, name=name, at=_time(at), key=key, team=team, number=number)
             for r, s, source, name, at, key, team, number in rows
@@ -171,11 +177,15 @@ class Outcomes:
         names = ("request_id", "lever", "key", "model", "baseline", "judge", "first", "second", "at", "number")
         return [Pair(**dict(zip(names, (*row[:8], _time(row[8]), row[9]), strict=True))) for row in rows]
 
-    def forget_automatic(self, before: datetime) -> int:
-        """Drop the automatic scores that are older; return their number. They come as often as calls."""
+    def forget(self, now: datetime, *, keep: timedelta | None = None) -> int:
+        """Drop scores that are older than `keep` (None: none of those that were reported); return their number.
+
+        Automatic ones come as often as calls: they go after `KEEP_AUTOMATIC` at the latest. Judged pairs stay.
+        """
+        automatic = now - min(keep or KEEP_AUTOMATIC, KEEP_AUTOMATIC)
+        old = "DELETE FROM outcomes WHERE at < CASE substr(source, 1, 5) WHEN 'auto:' THEN ? ELSE ? END"
         with self._writing() as write:
-            old = "DELETE FROM outcomes WHERE substr(source, 1, 5) = 'auto:' AND at < ?"
-            return write.execute(old, (before.isoformat(),)).rowcount
+            return write.execute(old, (automatic.isoformat(), (now - keep).isoformat() if keep else "")).rowcount
 
     def newest(self) -> tuple[int, int]:
         """Return the numbers of the newest score that was reported and the newest pair."""
@@ -213,6 +223,17 @@ def _time(text: str) -> datetime:
 def has_outcomes(folder: Path) -> bool:
     """Whether anybody has scored anything here."""
     return (folder / OUTCOMES_FILE).exists()
+
+
+def forget_old_scores(folder: Path, now: datetime, *, keep: timedelta | None) -> int:
+    """Drop scores of a ledger's folder as `Outcomes.forget` does."""
+    if not has_outcomes(folder):
+        return 0
+    store = Outcomes(folder)
+    try:
+        return store.forget(now, keep=keep)
+    finally:
+        store.close()
 
 
 def newest_outcome(folder: Path) -> tuple[int, int]:

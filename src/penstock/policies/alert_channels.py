@@ -1,5 +1,6 @@
 """The ways by which people are told: what a `[[alerts]]` row says, and what an alert looks like on each of them."""
 
+import fnmatch
 import hashlib
 import hmac
 import json
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from penstock.policies.alerts import SEVERITIES, Alert, Noted, Severity
+from penstock.policies.alerts import KINDS, SEVERITIES, Alert, Noted, Severity
 from penstock.policies.keys import matches
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ class Channel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def wrong(self) -> tuple[str, str] | None:
         """Return the field that cannot be used and why, if one cannot."""
+        for pattern in self.kinds:
+            if not fnmatch.filter(KINDS, pattern):
+                return "kinds", f"no alert is of the kind {pattern!r}; there are: {', '.join(KINDS)}"
         if self.kind in ("slack", "teams", "webhook"):
             if bool(self.url) == bool(self.url_env):
                 return "url_env", "say where to send it: the environment variable with the URL (or `url`, not both)"

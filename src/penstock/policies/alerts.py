@@ -12,6 +12,13 @@ from penstock.metering.event import utc_now
 Severity = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 
+KINDS = (
+    "budget.threshold", "budget.forecast", "budget.refusing", "budget.unavailable", "savings.rolled_back",
+    "budget.frozen", "anomaly.spike", "anomaly.level_shift_up", "anomaly.level_shift_down", "report.day", "report.week",
+    "report.month",
+)  # fmt: skip
+"""What somebody can be told of."""
+
 LEASE = timedelta(minutes=2)
 """How long one process may take to tell a channel, before another may try."""
 FIRST_PAUSE = timedelta(seconds=5)

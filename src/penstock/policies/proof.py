@@ -12,6 +12,7 @@ from penstock.policies.holdout import STEPS
 
 LEVER, KEY, ARM, BASELINE = "penstock.lever", "penstock.key", "penstock.arm", "penstock.baseline"
 """Tags of an attempt that a lever decided about."""
+MOST_DAYS = 36_500
 LONGEST_REQUEST, LONGEST_ANSWER = 24_000, 12_000
 """Characters that a judge is shown: of a request its end, of an answer its beginning."""
 
@@ -52,6 +53,8 @@ class ProofSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Of a proof, at whatever time one looks."""
     check_seconds: float = 60.0
     """How often the guard of quality looks at what is new."""
+    keep_days: int = 0
+    """How long reported scores are kept; 0: for ever."""
 
     def check(self) -> None:
         """Raise InputError where this cannot be meant."""
@@ -67,6 +70,8 @@ class ProofSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise InputError("at_once and max_waiting are at least 1")
         if self.check_seconds <= 0:
             raise InputError("check_seconds is more than 0")
+        if not 0 <= self.keep_days <= MOST_DAYS:
+            raise InputError(f"keep_days is a number of days up to {MOST_DAYS:,}, or 0: scores are kept for ever")
 
 
 def sampled(request_id: str, tags: Mapping[str, str], share: float) -> bool:

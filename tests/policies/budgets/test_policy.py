@@ -13,13 +13,14 @@ from penstock.metering.request import read_request
 from penstock.policies.budgets.counters import UnavailableError, atto
 from penstock.policies.budgets.embedded import EmbeddedCounters, SeparateCounters
 from penstock.policies.budgets.policy import Budgets
-from penstock.policies.budgets.rules import Budget, BudgetSettings, Limit, Rules
+from penstock.policies.budgets.rules import Budget, BudgetSettings, Limit, Rulebook, Rules
 from penstock.policies.budgets.sizing import Sizer
 from penstock.policies.budgets.status import Figure, alerts_for, standings
 from penstock.policies.call import Call, Reply
 from penstock.policies.deployments import Deployment, Provider, target_of
 from penstock.pricing.book import PriceRow
 from penstock.pricing.catalog import Catalog
+from penstock.pricing.usage import Usage
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 PROVIDER = Provider(name="p", base_url="http://x")
@@ -166,6 +167,15 @@ def test_another_attempt_needs_a_reservation_of_its_own_where_the_first_did_cost
     assert list(what.counters.spent.values()) == [atto(Decimal("0.15"))]
 
 
+def test_what_was_asked_beside_a_call_and_settled_by_itself_is_not_counted_again(catalog):
+    what = policy(catalog, Budget(dollars=Decimal(20)), limits=(Limit(tokens_per_minute=1000),))
+    one = call()
+    one.events.append(event("0.09", purpose="classifier", usage=Usage(input=500)))
+    asyncio.run(what(one, proceed=costing("0.05")))
+    assert list(what.counters.spent.values()) == [atto(Decimal("0.05"))]
+    assert asyncio.run(what(call("s", body=BODY.replace(b"10", b"900")), proceed=costing("0"))).status == 200
+
+
 @pytest.mark.parametrize(
     ("more", "tokens"),
     [(b'"max_tokens":7', 7), (b'"max_completion_tokens":9,"n":3', 27), (b'"user":"x"', 4096), (b'"max_tokens":0', 0)],
@@ -191,6 +201,51 @@ def test_only_priced_targets_are_left_under_a_hard_budget(catalog):
     assert asyncio.run(
         policy(catalog, Budget(dollars=Decimal(1)), unpriced="serve")(call("t", "mystery"), proceed=costing("0"))
     )
+
+
+def test_targets_that_are_dearer_than_a_budget_can_hold_are_left_out(catalog):
+    # 9 tokens sent and 10 received: 0.109 at gpt-4o, 0.218 at gpt-4.1.
+    what = policy(catalog, Budget(dollars=Decimal("0.2")))
+    one = call("r", "gpt-4.1", "gpt-4o")
+    asyncio.run(what(one, proceed=costing("0.1")))
+    assert [target.served.model for target in one.targets] == ["gpt-4o"]
+    assert one.decisions == ["over budget: d-gpt-4.1"]
+    assert what.counters.reserved == {}
+    error = refused(what, call("s", "gpt-4.1", "gpt-4o"))
+    assert (error.status, error.reason) == (402, "budget_exceeded")
+
+
+@pytest.mark.parametrize("more", [(), (Budget(dollars=Decimal(1)),)])
+def test_a_model_whose_own_budget_is_used_up_leaves_the_others_of_its_route(catalog, more):
+    what = policy(catalog, Budget(dollars=Decimal(0), scope="model=gpt-4o"), *more)
+    one = call("r", "gpt-4o", "gpt-4.1")
+    assert asyncio.run(what(one, proceed=costing("0.1"))).status == 200
+    assert [target.served.model for target in one.targets] == ["gpt-4.1"]
+    assert (what.counters.reserved, what.flying) == ({}, {})
+    assert refused(what, call("s", "gpt-4o")).reason == "budget_exceeded"
+
+
+def test_what_others_have_reserved_leaves_no_target_out(catalog):
+    what = policy(catalog, Budget(dollars=Decimal("0.15"), scope="model=gpt-4o"))
+    reasons = []
+
+    async def send(_: Call) -> Reply:
+        with pytest.raises(RefusedError) as caught:
+            await what(call("other", "gpt-4o", "gpt-4.1"), proceed=costing("0"))
+        reasons.append(caught.value.reason)
+        return Reply(200, b"", b"", [])
+
+    asyncio.run(what(call(), proceed=send))
+    assert reasons == ["budget_reserved"], "in a second there is room again"
+
+
+def test_a_frozen_model_leaves_the_others_of_its_route(catalog):
+    what = policy(catalog)
+    what.use(Rulebook(Rules(frozen=("model=gpt-4o",))))
+    one = call("r", "gpt-4o", "gpt-4.1")
+    assert asyncio.run(what(one, proceed=costing("0.1"))).status == 200
+    assert ([target.served.model for target in one.targets], one.decisions) == (["gpt-4.1"], ["frozen: d-gpt-4o"])
+    assert refused(what, call("s", "gpt-4o")).reason == "spending_frozen"
 
 
 def test_a_rate_says_how_long_to_wait(catalog):

@@ -1,7 +1,7 @@
 """Where people look after budgets: the rules made by command, freezes, and how far every budget is."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +12,8 @@ from penstock.errors import InputError
 from penstock.ledger.state import State
 from penstock.policies.alerts import Alert, enqueue
 from penstock.policies.budgets.embedded import need_redis
-from penstock.policies.budgets.rules import Rules, merged
-from penstock.policies.budgets.scopes import parse_scope
+from penstock.policies.budgets.rules import Rules, merged, scopes_of
+from penstock.policies.budgets.scopes import check_models, parse_scope
 from penstock.policies.budgets.shared import RedisCounters
 from penstock.policies.budgets.status import Figure, Standing, beside, from_published, from_redis, standings
 from penstock.policies.budgets.store import keep_rules, made_rules, published
@@ -44,10 +44,18 @@ class Desk:
     """Reads and changes what the running gateways hold calls to."""
 
     def __init__(
-        self, state: State, folder: Path, file: Rules, shared: Callable[[State], RedisCounters] | None = None
+        self,
+        state: State,
+        folder: Path,
+        file: Rules,
+        shared: Callable[[State], RedisCounters] | None = None,
+        aliases: Mapping[str, Sequence[str]] = {},
     ) -> None:
-        """`file`: the rules of the settings. `shared` opens the counters in Redis, where there is one."""
-        self._state, self._folder, self.file, self._shared = state, folder, file, shared
+        """`file`: the rules of the settings. `shared` opens the counters in Redis, where there is one.
+
+        `aliases` are names of routes that no model has, with the models that may answer there.
+        """
+        self._state, self._folder, self.file, self._shared, self._aliases = state, folder, file, shared, aliases
 
     @property
     def is_shared(self) -> bool:
@@ -67,8 +75,14 @@ class Desk:
         return merged(self.file, self.made())
 
     def change(self, change: Callable[[Rules], Rules]) -> Rules:
-        """Change the rules made by command; return all rules in force. Gateways take them within a second or so."""
-        made = change(self.made())
+        """Change the rules made by command; return all rules in force. Gateways take them within a second or so.
+
+        Raises InputError where a new one is about no model that answers.
+        """
+        before = self.made()
+        made = change(before)
+        for scope in scopes_of(made) - scopes_of(before):
+            check_models(scope, self._aliases)
         if self._shared is not None:
             self.ask(lambda counters: counters.keep(made))
         keep_rules(self._state, made)

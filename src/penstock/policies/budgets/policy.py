@@ -1,7 +1,7 @@
 """Holds calls to their budgets and limits: reserve, let go, settle."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Container, Sequence
 from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
@@ -52,6 +52,8 @@ class _Taken(Struct):
     """The true size, once something needs it."""
     again: int = 0
     """Further reservations: other attempts, and streams that became longer, needed them."""
+    settled: int = 0
+    """Events that the call had before: what was asked beside it has been settled by itself."""
     over: bool = False
     """The call has ended."""
 
@@ -84,17 +86,21 @@ class Budgets:
         return self._govern(call, proceed)
 
     async def _govern(self, call: Call, proceed: Proceed) -> Reply:
-        drawn = []
+        drawn: list[tuple[Target, Drawn]] = []
+        frozen: dict[str, str] = {}
         for target in call.targets:
             one = self.book.drawn(call.attribution, self._model(target), call.at)
             if one.frozen:
-                raise RefusedError(
-                    403, "spending_frozen",
-                    f"Spending of {one.frozen} is frozen. Whoever froze it can end that with: "
-                    f'penstock budgets unfreeze "{one.frozen}"',
-                )  # fmt: skip
-            if one.claims or one.rates:
+                frozen[target.key] = one.frozen
+            elif one.claims or one.rates:
                 drawn.append((target, one))
+        if frozen and not _left_out(call, frozen, "frozen"):
+            scope = next(iter(frozen.values()))
+            raise RefusedError(
+                403, "spending_frozen",
+                f"Spending of {scope} is frozen. Whoever froze it can end that with: "
+                f'penstock budgets unfreeze "{scope}"',
+            )  # fmt: skip
         if not drawn:
             return await proceed(call)
         try:
@@ -112,13 +118,17 @@ class Budgets:
             call.another = self._another
             if self._settings.cut_streams and call.head.stream and any(one.hard for _, one in drawn):
                 call.stream_budget = StreamBudget(taken.size.output, self._allowed)
+        settled = len(call.events)
         try:
             return await proceed(call)
         finally:
-            self._settle(call, taken)
+            self._settle(call, taken, settled)
 
-    async def _reserve(self, call: Call, drawn: Sequence[tuple[Target, Drawn]]) -> _Taken:
-        """Take what the call may cost at the dearest of its targets from every budget, or nothing."""
+    async def _reserve(self, call: Call, drawn: Sequence[tuple[Target, Drawn]]) -> _Taken | None:
+        """Take what the call may cost at the dearest of its targets from every budget, or nothing.
+
+        Targets that cost more than a budget can hold are left out; None: those that are left draw on none.
+        """
         size = self._sizer.cheap(call) if not self._tight else None
         if self._tight:
             self._tight -= 1
@@ -133,10 +143,28 @@ class Budgets:
                 if order.rates:
                     call.headers = _rate_headers(order.rates, verdict)
                 amount = max(order.amounts, default=0)
-                return _Taken(drawn, size, amount, amount)
-            if size.exact or verdict.reason in {"requests", "concurrent"}:
+                return _Taken(drawn, size, amount, amount, settled=len(call.events))
+            if not size.exact and verdict.reason not in {"requests", "concurrent"}:
+                size = await self._sizer.exact(call)  # the cheap bound is too much: is the true size as well?
+                continue
+            dear = self._too_dear(call, drawn, size, order, verdict) if verdict.reason == "budget" else frozenset()
+            if not dear or not _left_out(call, dear, "over budget"):
                 raise self._refusal(order, verdict, drawn)
-            size = await self._sizer.exact(call)  # the cheap bound is too much: is the true size as well?
+            drawn = [(target, one) for target, one in drawn if target.key not in dear]
+            if not drawn:
+                return None
+
+    def _too_dear(
+        self, call: Call, drawn: Sequence[tuple[Target, Drawn]], size: Size, order: Order, verdict: Verdict
+    ) -> frozenset[str]:
+        """Name the targets at which the call may cost more than is left of the budget that refused it."""
+        claim = order.claims[verdict.index]
+        left = claim.limit - verdict.spent
+        return frozenset(
+            target.key
+            for target, one in drawn
+            if claim in one.claims and (self._sizer.amount(call, target, size) or 0) > left
+        )
 
     def _order(
         self, call: Call, drawn: Sequence[tuple[Target, Drawn]], size: Size
@@ -165,8 +193,7 @@ class Budgets:
                 rates[rate.counter] = rate
         if len(kept) < len(drawn):
             gone = {target.key for target, _ in drawn} - {target.key for target, _ in kept}
-            call.targets = tuple(target for target in call.targets if target.key not in gone)
-            if not call.targets:
+            if not _left_out(call, gone, "unpriced"):
                 raise RefusedError(
                     403, "unpriced_model",
                     f"The model {call.requested_model} has no price, and a hard budget cannot hold what it does not "
@@ -178,7 +205,7 @@ class Budgets:
     async def _another(self, call: Call) -> bool:
         """Reserve anew where attempts that failed have used up what was reserved for the next."""
         taken = self.flying[call.request_id]
-        spent = sum(atto(event.cost) for event in call.events if event.cost)
+        spent = sum(atto(event.cost) for event in call.events[taken.settled :] if event.cost)
         if not spent or not taken.amount:
             return True
         needed = spent + taken.amount
@@ -208,7 +235,7 @@ class Budgets:
         each = self._cost(call, target, taken.counted.input, 1) - sent
         if not each:
             return ENDLESS
-        spent = sum(atto(event.cost) for event in call.events if event.cost)
+        spent = sum(atto(event.cost) for event in call.events[taken.settled :] if event.cost)
         if tokens <= (holds := (taken.held - spent - sent) // each):
             return holds
         for share in SHARES:
@@ -235,9 +262,10 @@ class Budgets:
         taken.held += amount
         self.flying[order.id] = taken
 
-    def _settle(self, call: Call, taken: _Taken | None) -> None:
-        charges = charges_of(self.charging, call.events)
-        tokens = sum(event.usage.input_tokens + event.usage.output_tokens for event in call.events)
+    def _settle(self, call: Call, taken: _Taken | None, settled: int) -> None:
+        events = call.events[settled:]
+        charges = charges_of(self.charging, events)
+        tokens = sum(event.usage.input_tokens + event.usage.output_tokens for event in events)
         self.counters.settle(call.request_id, charges, tokens)
         if taken is not None:
             taken.over = True
@@ -300,6 +328,16 @@ def charges_of(book: Rulebook, events: Sequence[UsageEvent]) -> list[Charge]:
         for counter, forgotten in book.drawn(event, event.model, event.at).counters:
             charges.append(Charge(counter, amount, recorded, forgotten))
     return charges
+
+
+def _left_out(call: Call, gone: Container[str], why: str) -> bool:
+    """Take targets out of a call, by their keys; False: nobody would be left."""
+    left = tuple(target for target in call.targets if target.key not in gone)
+    if left:
+        names = ", ".join(target.deployment.name for target in call.targets if target.key in gone)
+        call.targets = left
+        call.decisions.append(f"{why}: {names}")
+    return bool(left)
 
 
 def _rate_headers(rates: Sequence[Rate], verdict: Verdict) -> str:

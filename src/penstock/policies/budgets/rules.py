@@ -125,6 +125,11 @@ class Rules(Struct, frozen=True, kw_only=True):
     """Goes up when all counters shall be made anew from the ledger."""
 
 
+def scopes_of(rules: Rules) -> set[str]:
+    """Return all scopes that rules are about."""
+    return {*(row.scope for row in rules.budgets), *(row.scope for row in rules.limits), *rules.frozen}
+
+
 def merged(file: Rules, made: Rules) -> Rules:
     """Put what was made by command before what stands in the file, row by row."""
     return Rules(

@@ -1,6 +1,6 @@
 """Whom a budget, a limit or a freeze is about: `team=support, user=*`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -84,6 +84,19 @@ def parse_scope(text: str) -> Scope:
             raise InputError(f"the scope {text!r} has a value with characters that cannot be printed")
         pairs[name] = value
     return Scope(tuple(sorted(pairs.items(), key=lambda pair: DIMENSIONS.index(pair[0]))))
+
+
+def check_models(text: str, aliases: Mapping[str, Sequence[str]]) -> None:
+    """Raise InputError where a scope names what only routes are called: no answer is booked under that.
+
+    `aliases`: names of routes, and the models that may answer there.
+    """
+    for name, value in parse_scope(text).pairs:
+        if name == "model" and value in aliases:
+            raise InputError(
+                f"the scope {text!r} names a route, and what is counted is the model that answers: "
+                f"{', '.join(aliases[value])}"
+            )
 
 
 def dimensions_of(who: Attribution | UsageEvent, model: str) -> dict[str, str]:
