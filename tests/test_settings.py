@@ -47,6 +47,7 @@ ROUTED = (
         (ROUTED + 'default = "e"\n', "routes[0].routing.default: 'e' is none of the route's deployments"),
         (ROUTED + "explore = 2\n", "routes[0].routing.explore: say a share"),
         (ROUTED + "holdout = nan\n", "routes[0].routing.holdout: say a share"),
+        (ROUTED + 'holdout = "sNaN"\n', "routes[0].routing.holdout: say a share"),
         (ROUTED + "answer_worth = 0\n", "a good answer is worth more than 0 dollars"),
         (ROUTED + "answer_worth = inf\n", "a good answer is worth more than 0 dollars"),
         (ROUTED + "answer_worht = 1\n", "did you mean `answer_worth`?"),

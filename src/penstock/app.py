@@ -305,7 +305,7 @@ class _Household:
 def _convert_prices(data: Path) -> None:
     """Convert the prices of direct providers in a process of its own: a worker would keep its memory for good."""
     if not genai_file(data).exists():
-        subprocess.run(python("-m", "penstock.pricing.folder", str(data)), check=False)
+        subprocess.run(python("-m", "penstock.pricing.folder", str(data)), check=False)  # noqa: S603  # this interpreter, our own module
 
 
 LOCAL = "http://localhost"

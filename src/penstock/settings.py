@@ -4,6 +4,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -325,7 +326,7 @@ def _check_routing(file: str, place: str, route: Route, routing: Routing) -> Non
     if not routing.answer_worth.is_finite() or routing.answer_worth <= 0:
         raise SettingsError(file, f"{place}.answer_worth", "a good answer is worth more than 0 dollars")
     for one, value in (("holdout", routing.holdout), ("explore", routing.explore)):
-        if not 0 <= float(value) <= 1:  # a decimal that is no number cannot be compared
+        if not (Decimal(value).is_finite() and 0 <= value <= 1):
             raise SettingsError(file, f"{place}.{one}", "say a share of conversations from 0 to 1, such as 0.05")
     automatic, cascade = routing.automatic, routing.cascade
     if not 0 <= automatic.weight <= 1:
