@@ -12,9 +12,9 @@ from penstock.policies.budgets.rules import Budget, Rules
 
 
 def test_an_empty_ledger_says_how_to_begin(browse: Open) -> None:
-    page = text(browse().get("/").text)
+    page = text(browse().get("/", headers={"host": "penstock.example:4000"}).text)
     assert "Spend, last 30 days $0.00 0 requests · 0 tokens" in page
-    assert "The ledger is empty. Point a client at this address" in page
+    assert "The ledger is empty. Point a client at this address ( http://penstock.example:4000/v1 )" in page
     assert "penstock import FILE" in page
     assert "The ledger holds no events before 2026-11-23 15:00" in page  # the forecast
 

@@ -89,7 +89,8 @@ def make_app(
     """
     house = House(ledger_folder, catalog, info or {}, now, pages=PAGES, patience=patience)
     totals = Totals(house.ledger, beside(house).settings)
-    door = Doorkeeper(ledger_folder, access or Access(), _shown(house))
+    access = access or Access()
+    door = Doorkeeper(ledger_folder, access, _shown(house))
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -101,7 +102,7 @@ def make_app(
 
     return Starlette(
         routes=[
-            *(Route(page.path, _page(house, page)) for page in PAGES),
+            *(Route(page.path, _page(house, page, scheme="https" if access.tls else "http")) for page in PAGES),
             *(Route(page.path, _acted(house, page), methods=["POST"]) for page in PAGES if page.act is not None),
             Route("/requests/{request_id:path}", _one_page(house, "request.html", one_request)),
             Route("/runs/{run:path}", _one_page(house, "run.html", one_run)),
@@ -178,7 +179,7 @@ def make_app(
     )
 
 
-def _page(house: House, page: Page) -> Endpoint:
+def _page(house: House, page: Page, *, scheme: str) -> Endpoint:
     def shown(request: Request) -> tuple[str, bool]:
         question = _question(house, page, request)
         found = page.gather(house, question)
@@ -186,7 +187,7 @@ def _page(house: House, page: Page) -> Endpoint:
             page.template, page=page, asked=question, here=page.path, shown=found,
             kept={} if page.alone else question.kept,
             known=known_values(house) if page.filters else {}, span=house.ledger.moment().span(),
-            form_names=FORM, more_names=FURTHER, period_names=PERIODS, base_url=str(request.base_url),
+            form_names=FORM, more_names=FURTHER, period_names=PERIODS, base_url=str(request.base_url.replace(scheme=scheme)),
             visitor=request.scope.get("visitor"), **found.more,
         )  # fmt: skip
         return said, found.pending
