@@ -67,7 +67,7 @@ class Destination:
         *,
         ours: bool = False,
     ) -> None:
-        """`ours`: a process of this server. It gets host, cookies, Penstock's own keys and headers; nobody else does."""
+        """`ours`: a process of this server. It alone gets host, cookies, and Penstock's own keys and headers."""
         self.provider = provider
         self._ours = ours
         address, self.base_path = address_of(
