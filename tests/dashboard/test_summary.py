@@ -17,6 +17,8 @@ def test_an_empty_ledger_says_how_to_begin(browse: Open) -> None:
     assert "The ledger is empty. Point a client at this address ( http://penstock.example:4000/v1 )" in page
     assert "penstock import FILE" in page
     assert "The ledger holds no events before 2026-11-23 15:00" in page  # the forecast
+    assert "Nothing was booked in this period, so there is nothing to be found in it." in page
+    assert "no cheaper way" not in page
 
 
 def test_one_event_stands_in_every_figure(browse: Open) -> None:

@@ -341,7 +341,9 @@ def _acted(house: House, page: Page) -> Endpoint:
     async def answer(request: Request) -> Response:
         visitor: Visitor | None = request.scope["visitor"]
         if visitor is None or visitor.key.role != "admin":
-            said = house.render("error.html", here=page.path, heading="Not allowed", sentence=ADMIN_NEEDED.sentence)
+            said = house.render(
+                "error.html", here=page.path, heading="Not allowed", sentence=ADMIN_NEEDED.sentence, back=page
+            )
             return _html(said, ADMIN_NEEDED.status)
         text = (await _body(request)).decode("utf-8", "replace")
         form = {name: values[-1] for name, values in parse_qs(text, keep_blank_values=True).items()}
@@ -371,7 +373,9 @@ def _shown(house: House) -> Show:
             return _html(house.render(template, here="", pages=(), **values), status)
         if for_programs(values["path"]):
             return _document(_error(values["code"], values["sentence"]), status)
-        page = house.render("error.html", here="", pages=(), heading="Not open", sentence=values["sentence"])
+        page = house.render(
+            "error.html", here="", pages=(), heading="Not open", sentence=values["sentence"], back=PAGES[0]
+        )
         return _html(page, status)
 
     return show
@@ -397,7 +401,8 @@ def _told(house: House) -> Callable[[Request, Exception], Response]:
         if for_programs(request.url.path):
             return _document(_error(code, sentence), status)
         heading = {404: "Not found", 400: "That does not work"}.get(status, "The page cannot be shown")
-        return _html(house.render("error.html", here="", heading=heading, sentence=sentence), status)
+        back = next((page for page in PAGES if page.listed and page.path == request.url.path), PAGES[0])
+        return _html(house.render("error.html", here="", heading=heading, sentence=sentence, back=back), status)
 
     return answer
 

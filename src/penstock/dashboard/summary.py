@@ -23,7 +23,7 @@ from penstock.dashboard.house import House
 from penstock.dashboard.models import before_label, priced_units
 from penstock.dashboard.outcomes import economics, observed, outcome_card, outcomes
 from penstock.dashboard.page import Page, Shown
-from penstock.dashboard.recommendations import NOTHING, findings, top
+from penstock.dashboard.recommendations import findings, nothing, top
 from penstock.dashboard.savings import levers_held, proven_card
 from penstock.dashboard.words import begun, exact, money, per_cent, requests_and_tokens, share
 from penstock.errors import InputError
@@ -71,7 +71,10 @@ def gather(house: House, asked: Asked) -> Shown:
             by(asked, ("team", "app"), teams, title="By team and app"),
         ],
         unpriced=[row for row in summed(period, ("provider", "model")) if row.unpriced_events],
-        more={"top": todo, "nothing": LOOKING if todo is None else NOTHING, "has_metrics": bool(observed(house))},
+        more={
+            "top": todo, "nothing": LOOKING if todo is None else nothing(teams),
+            "has_metrics": bool(observed(house)),
+        },
     )  # fmt: skip
 
 
