@@ -133,7 +133,7 @@ def _quality(one: Saving) -> str:
 
 
 def _realised(asked: Asked, found: RealisedAll) -> Figure:
-    drawn = [(f"{row.by}: {row.model}", row.saved) for row in found.rows if row.saved > 0][:12]
+    drawn = [(f"{row.by}: {row.model} · {row.provider}", row.saved) for row in found.rows if row.saved > 0][:12]
     return Figure(
         name="realised", title="Realised by providers' prices",
         note="Exact, from the price row of each event. Cache: tokens read from the prompt cache, at the plain input "
