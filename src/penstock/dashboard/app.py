@@ -187,7 +187,8 @@ def _page(house: House, page: Page, *, scheme: str) -> Endpoint:
             page.template, page=page, asked=question, here=page.path, shown=found,
             kept={} if page.alone else question.kept,
             known=known_values(house) if page.filters else {}, span=house.ledger.moment().span(),
-            form_names=FORM, more_names=FURTHER, period_names=PERIODS, base_url=str(request.base_url.replace(scheme=scheme)),
+            form_names=FORM, more_names=FURTHER, period_names=PERIODS,
+            base_url=str(request.base_url.replace(scheme=scheme)),
             visitor=request.scope.get("visitor"), **found.more,
         )  # fmt: skip
         return said, found.pending

@@ -118,8 +118,8 @@ def _proven(held: Sequence[Saving] | None) -> Figure:
         ],
         empty=NOT_YET
         if held is None
-        else "No lever runs beside a control group yet, so nothing is proven. What follows is what providers' prices "
-        "took off, and what is an estimate.",
+        else "No lever runs beside a control group yet, so nothing is proven. Look for a route that can try one with: "
+        "penstock savings rightsize. What follows is what providers' prices took off, and what is an estimate.",
     )  # fmt: skip
 
 
