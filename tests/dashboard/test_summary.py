@@ -107,6 +107,18 @@ def test_what_to_do_first_is_what_the_recommendations_say_first(browse: Open, tm
     assert listed[0]["title"] not in text(client.get("/").text)
 
 
+def test_a_forecast_says_how_little_it_knows(browse: Open) -> None:
+    today = [event(n, ago=timedelta(hours=n)) for n in range(3)]
+    client = browse(today)
+    page = text(client.get("/").text)
+    assert "Forecast – too little is booked to say" in page
+    assert "No whole day is booked yet to learn from." in page
+    before = [event(10 + n, ago=timedelta(days=n)) for n in range(1, 5)]
+    longer = text(browse(before).get("/").text)
+    assert "a guess: the history is short" in longer
+    assert "take the interval as a guess" in longer
+
+
 def test_today_is_held_against_as_much_of_yesterday(browse: Open) -> None:
     hours = [event(n, ago=timedelta(hours=n), cost=Decimal(1)) for n in range(1, 48)]  # a dollar an hour; it is 15:00
     client = browse(hours)
