@@ -21,9 +21,10 @@ def test_runs_are_summed_up_and_seen_step_by_step(tmp_path: Path):
     late = correction(retry, Decimal("0.25"))
     with Ledger.open(tmp_path) as ledger:
         ledger.add([failed, retry, second, other, event(request_id="r4")], source="test")
-        before = {run.run: run for run in agent_runs(ledger.moment())}
+        before = {run.run: run for run in agent_runs(ledger.moment()).first}
         ledger.add([late], source="reprice")
-        b, a = agent_runs(ledger.moment())
+        both = agent_runs(ledger.moment())
+        b, a = both.first
         longest_first = agent_runs(ledger.moment(), order="steps", limit=1)
         nobody = agent_runs(ledger.moment(), where=[("team", "blue")])
         steps = steps_of(ledger.moment(), "a")
@@ -33,7 +34,10 @@ def test_runs_are_summed_up_and_seen_step_by_step(tmp_path: Path):
     assert (b.run, b.cost, b.steps) == ("b", 9, 1)
     assert (a.steps, a.attempts, a.failed, a.tool_calls, a.models) == (2, 3, 1, 3, 2)
     assert (a.cost, a.unpriced_events, a.team) == (Decimal("2.75"), 0, "red")
-    assert (longest_first[0].run, nobody) == ("a", [])
+    assert (longest_first.first[0].run, nobody.first, nobody.count) == ("a", (), 0)
+    for some in (both, longest_first):  # whatever stands first, these are of all
+        assert (some.count, some.cost, some.cost_most) == (2, Decimal("11.75"), 9)
+        assert (some.steps_median, some.steps_most) == (1.5, 2)
     assert [(step.request.request_id, step.request.cost) for step in steps] == [("r1", Decimal("0.75")), ("r2", 2)]
     assert [(one.purpose, one.cost) for one in steps[0].attempts] == [
         ("call", Decimal("0.50")), ("retry", Decimal("0.25")),

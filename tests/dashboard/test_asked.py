@@ -22,14 +22,17 @@ def test_a_period_has_whole_days_and_ends_with_today() -> None:
 
 
 @pytest.mark.parametrize(("fields", "before"), [
-    ({"period": "7d"}, ("2026-11-10", "2026-11-17")),
-    ({"period": "month"}, ("2026-10-01", "2026-10-24")),
-    ({"period": "last-month"}, ("2026-09-01", "2026-10-01")),
-    ({"from": "2026-11-20", "to": "2026-11-21"}, ("2026-11-18", "2026-11-20")),
+    ({"period": "today"}, ("2026-11-22 00:00", "2026-11-22 15:00")),  # today is not over
+    ({"period": "7d"}, ("2026-11-10 00:00", "2026-11-16 15:00")),
+    ({"period": "month"}, ("2026-10-01 00:00", "2026-10-23 15:00")),
+    ({"period": "last-month"}, ("2026-09-01 00:00", "2026-10-01 00:00")),
+    ({"from": "2026-11-20", "to": "2026-11-21"}, ("2026-11-18 00:00", "2026-11-20 00:00")),
+    ({"from": "2026-11-20", "to": "2026-12-31"}, ("2026-11-16 00:00", "2026-11-19 15:00")),
+    ({"from": "2026-03-01", "to": "2026-03-31"}, ("2026-02-01 00:00", "2026-03-01 00:00")),
 ])  # fmt: skip
-def test_a_period_is_held_against_the_one_before(fields: dict[str, str], before: tuple[str, str]) -> None:
+def test_a_period_is_held_against_as_much_of_the_one_before(fields: dict[str, str], before: tuple[str, str]) -> None:
     found = asked("/", fields, NOW).before
-    assert tuple(f"{at:%Y-%m-%d}" for at in found) == before
+    assert tuple(f"{at:%Y-%m-%d %H:%M}" for at in found) == before
 
 
 def test_filters_go_along_and_can_be_taken_away() -> None:

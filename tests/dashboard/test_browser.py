@@ -274,6 +274,35 @@ def test_pages_fetch_nothing_from_elsewhere_and_say_what_the_api_says(busy: str,
     asyncio.run(visit())
 
 
+def test_on_a_telephone_no_table_is_wider_than_its_place(busy: str, tmp_path: Path) -> None:
+    """Rows become blocks there, and each figure says what it is; charts keep names and bars apart."""
+
+    async def visit() -> None:
+        async with tab_of_chromium(tmp_path) as tab:
+            await tab.ask("Page.enable")
+            await tab.ask(
+                "Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=False
+            )
+            for path in VISITS.values():
+                await visited(tab, busy + path)
+                await tab.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+                wide = (
+                    "[...document.querySelectorAll('.scroll > table')].map(one => [one.caption.innerText, "
+                    "one.scrollWidth - one.parentElement.clientWidth]).filter(([, beyond]) => beyond > 0)"
+                )
+                assert await tab.evaluate(wide) == [], path
+                mixed = (
+                    "[...document.querySelectorAll('.ranked .name')].filter(one => one.getBoundingClientRect().right > "
+                    "one.closest('foreignObject').nextElementSibling.getBoundingClientRect().left).length"
+                )
+                assert await tab.evaluate(mixed) == 0, path
+            await visited(tab, f"{busy}/requests")
+            said = "getComputedStyle(document.querySelector('td.strong'), '::before').content"
+            assert await tab.evaluate(said) == '"Cost"'
+
+    asyncio.run(visit())
+
+
 async def _filters_stay(tab: Tab, url: str) -> None:
     """Fill in the form, move on by the navigation, take the filter away again; hold the figures against the API."""
     await visited(tab, f"{url}/?period=90d")

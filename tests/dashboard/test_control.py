@@ -13,12 +13,13 @@ import pytest
 from starlette.testclient import TestClient
 from tests.dashboard.conftest import BOOK, HOSTILE, NOW, RIGHT_TO_LEFT, Open, event, text, unpriced
 
+from penstock.dashboard.anomalies import when_of
 from penstock.dashboard.app import make_app
 from penstock.ledger.state import STATE_FILE, State
 from penstock.ledger.store import Ledger
 from penstock.policies.budgets.counters import UnavailableError
 from penstock.policies.budgets.desk import Desk
-from penstock.policies.budgets.rules import Budget, Rules
+from penstock.policies.budgets.rules import Budget, Limit, Rules
 from penstock.policies.key_store import KeyStore
 from penstock.policies.keys import Role, VirtualKey
 from penstock.pricing.catalog import Catalog
@@ -163,13 +164,29 @@ def test_an_admin_freezes_and_lets_go_on(door: TestClient, tmp_path: Path) -> No
     assert door.post("/api/budgets/freeze", json={"scope": "app=x"}).json() == {"frozen": "app=x"}
     assert door.post("/api/budgets/unfreeze", json={"scope": "app=y"}).status_code == 400
     for wrong in ({"do": "freeze"}, {"do": "freeze", "scope": "colour=red"}, {"do": "dance"}):
-        assert door.post("/budgets", data=wrong).status_code == 400
+        reply = door.post("/budgets", data=wrong)
+        assert reply.status_code == 400
+        assert '<p><a href="/budgets">Budgets and keys</a></p>' in reply.text  # the way back to the form
+
+
+def test_a_gateway_without_budgets_is_not_said_to_be_away(browse: Open, tmp_path: Path) -> None:
+    client = browse(info={"desk": lambda state: Desk(state, tmp_path, Rules())})
+    assert client.get("/api/budgets").json()["note"] == ""
+
+
+def test_limits_are_said_with_their_times(browse: Open) -> None:
+    limit = Limit(scope="team=support", requests_per_minute=1_000, concurrent=5)
+    page = text(browse(info={"rules": Rules(limits=(limit, Limit(tokens_per_minute=9)))}).get("/budgets").text)
+    assert "Limits: team=support 1,000 requests a minute, 5 calls at a time; everything 9 tokens a minute." in page
 
 
 def test_a_key_is_made_rotated_and_revoked_and_its_secret_is_shown_once(door: TestClient, tmp_path: Path) -> None:
     signed_in(door, tmp_path, "admin")
     form = {"do": "create", "name": HOSTILE[:150], "role": "viewer", "expires": "2026-12-31"}
     page = door.post("/budgets", data=form).text
+    assert "until 2027-01-01 00:00:00" in text(page)  # the last day is included
+    today = {"do": "create", "name": "one day", "role": "viewer", "expires": f"{NOW:%Y-%m-%d}"}
+    assert door.post("/budgets", data=today).status_code == 200
     secret = re.search(r"psk_[0-9a-z]{8}_\w{43}", page)
     assert secret is not None
     assert "<script>alert" not in page
@@ -249,6 +266,12 @@ def test_recommendations_are_the_api_s(door: TestClient, tmp_path: Path) -> None
     after = door.get("/api/recommendations").json()["findings"]
     assert after[-1]["id"] == found[0]["id"]  # what is done goes last
     assert after[-1]["status"] == "done"
+
+
+def test_a_span_of_hours_that_passes_midnight_names_both_days() -> None:
+    late = NOW.replace(hour=22)
+    assert when_of(late, late + timedelta(hours=1), "hour") == "23 Nov 22:00 to 23:00"
+    assert when_of(late, late + timedelta(hours=3), "hour") == "23 Nov 22:00 to 24 Nov 01:00"
 
 
 def test_health_says_what_the_store_holds(browse: Open) -> None:

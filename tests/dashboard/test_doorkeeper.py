@@ -113,6 +113,8 @@ def test_over_tls_the_cookie_stays_on_tls(tmp_path: Path, store: KeyStore) -> No
     with TestClient(make_app(tmp_path, access=Access(tls=True)), follow_redirects=False) as client:
         reply = client.post("/sign-in", data={"key": made(store)})
         assert "Secure" in reply.headers["set-cookie"]
+        client.cookies.set("penstock_session", reply.cookies["penstock_session"])
+        assert "<code>https://testserver/v1</code>" in client.get("/").text
 
 
 @pytest.mark.parametrize("wrong", ["", "psk_", "any", f"psk_abcdefgh_{'k' * 43}", "psk_\x00\xff", "%"])

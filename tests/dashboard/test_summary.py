@@ -3,6 +3,7 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from tests.dashboard.conftest import HOSTILE, NOW, RIGHT_TO_LEFT, Open, event, text, unpriced
 
 from penstock.analytics.shared_costs import Chargeback, SharedCost
@@ -12,11 +13,13 @@ from penstock.policies.budgets.rules import Budget, Rules
 
 
 def test_an_empty_ledger_says_how_to_begin(browse: Open) -> None:
-    page = text(browse().get("/").text)
+    page = text(browse().get("/", headers={"host": "penstock.example:4000"}).text)
     assert "Spend, last 30 days $0.00 0 requests · 0 tokens" in page
-    assert "The ledger is empty. Point a client at this address" in page
+    assert "The ledger is empty. Point a client at this address ( http://penstock.example:4000/v1 )" in page
     assert "penstock import FILE" in page
     assert "The ledger holds no events before 2026-11-23 15:00" in page  # the forecast
+    assert "Nothing was booked in this period, so there is nothing to be found in it." in page
+    assert "no cheaper way" not in page
 
 
 def test_one_event_stands_in_every_figure(browse: Open) -> None:
@@ -102,6 +105,36 @@ def test_what_to_do_first_is_what_the_recommendations_say_first(browse: Open, tm
     Followups(state).add(Followup(kind="finding", subject=listed[0]["id"], status="dismissed", at=NOW, by="ada"))
     state.close()
     assert listed[0]["title"] not in text(client.get("/").text)
+
+
+def test_a_forecast_says_how_little_it_knows(browse: Open) -> None:
+    today = [event(n, ago=timedelta(hours=n)) for n in range(3)]
+    client = browse(today)
+    page = text(client.get("/").text)
+    assert "Forecast – too little is booked to say" in page
+    assert "No whole day is booked yet to learn from." in page
+    before = [event(10 + n, ago=timedelta(days=n)) for n in range(1, 5)]
+    longer = text(browse(before).get("/").text)
+    assert "a guess: the history is short" in longer
+    assert "take the interval as a guess" in longer
+
+
+def test_today_is_held_against_as_much_of_yesterday(browse: Open) -> None:
+    hours = [event(n, ago=timedelta(hours=n), cost=Decimal(1)) for n in range(1, 48)]  # a dollar an hour; it is 15:00
+    client = browse(hours)
+    assert "+0.0% against 22 Nov " in text(client.get("/?period=today").text)
+    models = text(client.get("/models?period=today").text)
+    assert "Against 22 Nov $0.00 from $15.00 (+0.0%)" in models
+    assert "Against 22 Nov, up to the same time of day. The effects" in models
+
+
+@pytest.mark.parametrize("value", ["1e30", "1e-400", "9" * 20, "-1", "NaN", "many"])
+def test_an_outcome_is_worth_dollars_that_can_be(browse: Open, value: str) -> None:
+    client = browse([event(1)])
+    for address in (f"/?value_each={value}", f"/api/reports/unit?metric=tickets&value_each={value}"):
+        reply = client.get(address)
+        assert reply.status_code == 400
+        assert "value_each must be dollars like 2.50" in reply.text
 
 
 def test_a_period_before_the_ledger_began_is_compared_with_nothing(browse: Open) -> None:

@@ -71,7 +71,7 @@ def test_a_columns_points_line_up() -> None:
 
 def test_a_column_has_as_many_decimals_as_its_largest_figure_needs() -> None:
     assert [words.places_for([Decimal(most)]) for most in ("12", "0.3", "0.02")] == [2, 4, 6]
-    assert words.places_for([]) == 6
+    assert [words.places_for(none) for none in ([], [Decimal(0)])] == [2, 2]
 
 
 def test_a_source_is_linked_where_it_ends_in_an_address() -> None:

@@ -165,14 +165,22 @@ def test_a_virtual_key_goes_to_no_provider(name, value, named):
     assert b"x-kept: psk is no key\r\n" in sent
 
 
-def test_cookies_and_keys_go_to_our_own_process_alone():
+def test_host_cookies_and_keys_go_to_our_own_process_alone():
     head = Head()
-    head.headers = [(b"cookie", b"a=b"), (b"authorization", b"Bearer psk_k7f3q2ab_" + b"x" * 43)]
+    head.headers = [
+        (b"host", b"me:4000"),
+        (b"cookie", b"a=b"),
+        (b"authorization", b"Bearer psk_k7f3q2ab_" + b"x" * 43),
+    ]
     loop = asyncio.new_event_loop()
     loop.close()
     ours = Destination(Provider(name="control", base_url="http://localhost"), loop, {}, ours=True)
-    assert b"cookie: a=b\r\nauthorization: Bearer psk_" in ours.request(head, "GET", "/p", b"")
-    assert b"cookie" not in destination().request(head, "POST", "/q", b"")
+    sent = ours.request(head, "GET", "/p", b"")
+    assert b"\r\nhost: me:4000\r\ncookie: a=b\r\nauthorization: Bearer psk_" in sent
+    assert sent.count(b"host:") == 1
+    elsewhere = destination().request(head, "POST", "/q", b"")
+    assert b"cookie" not in elsewhere
+    assert b"me:4000" not in elsewhere
 
 
 @pytest.mark.parametrize(("mode", "said"), [

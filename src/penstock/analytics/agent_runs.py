@@ -20,6 +20,10 @@ COLUMNS = (
 )  # fmt: skip
 ORDERS = {"cost": "cost DESC NULLS LAST", "steps": "steps DESC", "newest": "last DESC"}
 Order = Literal["cost", "steps", "newest"]
+OF_ALL = (
+    "count(*) OVER () AS all_runs, sum(cost) OVER () AS all_cost, max(cost) OVER () AS cost_most, "
+    "median(steps) OVER () AS steps_median, max(steps) OVER () AS steps_most"
+)
 MOST_STEPS = 2_000
 
 
@@ -44,6 +48,19 @@ class AgentRun(Struct, frozen=True, kw_only=True):
     first: datetime
     """When its first attempt began, and when its last one ended."""
     last: datetime
+
+
+class AgentRuns(Struct, frozen=True, kw_only=True):
+    """The first runs of some order, and figures of all that there are."""
+
+    first: tuple[AgentRun, ...]
+    count: int = 0
+    cost: Decimal = Decimal(0)
+    """Dollars of all, without unpriced attempts."""
+    cost_most: Decimal = Decimal(0)
+    """Of the dearest one."""
+    steps_median: float = 0
+    steps_most: int = 0
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -80,11 +97,12 @@ def agent_runs(
     where: Sequence[tuple[str, str]] = (),
     order: Order = "cost",
     limit: int = 100,
-) -> list[AgentRun]:
-    """Return the runs that have attempts in [since, until), the most expensive, longest or newest first."""
+) -> AgentRuns:
+    """Sum up the runs that have attempts in [since, until); the first ones are the dearest, longest or newest."""
     check([name for name, _value in where], grains=())
     found = moment.select(
         f"""
+        SELECT *, {OF_ALL} FROM (
         SELECT run, arg_min(team, "at") AS team, arg_min(app, "at") AS app, count(DISTINCT model) AS models,
             count(DISTINCT request_id) FILTER (corrects = '') AS steps, count(*) FILTER (corrects = '') AS attempts,
             count(*) FILTER (corrects = '' AND outcome IN ('error', 'aborted')) AS failed,
@@ -93,20 +111,29 @@ def agent_runs(
             list(id) FILTER (corrects = '' AND price_state = 'unpriced') AS open,
             list(corrects) FILTER (corrects > '' AND price_state <> 'unpriced') AS settled,
             min("at") AS first, max("at" + to_microseconds(duration_us)) AS last
-        FROM events WHERE run > '' AND {given(where)} GROUP BY run HAVING attempts > 0 ORDER BY {ORDERS[order]}, run
-        LIMIT {limit:d}""",
+        FROM events WHERE run > '' AND {given(where)} GROUP BY run HAVING attempts > 0)
+        ORDER BY {ORDERS[order]}, run LIMIT {limit:d}""",
         [value for _name, value in where],
         columns=(*COLUMNS, *("tags" if name.startswith(TAG) else name for name, _value in where)),
         since=since, until=until,
+    ).to_pylist()  # fmt: skip
+    if not found:
+        return AgentRuns(first=())
+    sums = found[0]
+    return AgentRuns(
+        first=tuple(_run(row) for row in found), count=sums["all_runs"],
+        cost=trimmed(sums["all_cost"] or Decimal(0)), cost_most=trimmed(sums["cost_most"] or Decimal(0)),
+        steps_median=sums["steps_median"], steps_most=sums["steps_most"],
     )  # fmt: skip
-    return [
-        AgentRun(
-            cost=trimmed(row.pop("cost") or Decimal(0)), first=row.pop("first").replace(tzinfo=UTC),
-            unpriced_events=len(set(row.pop("open") or ()) - set(row.pop("settled") or ())),
-            last=row.pop("last").replace(tzinfo=UTC), **row,
-        )
-        for row in found.to_pylist()
-    ]  # fmt: skip
+
+
+def _run(row: dict[str, Any]) -> AgentRun:
+    plain = {name: row[name] for name in AgentRun.__struct_fields__ if name in row}
+    return AgentRun(**plain | {
+        "cost": trimmed(row["cost"] or Decimal(0)),
+        "unpriced_events": len(set(row["open"] or ()) - set(row["settled"] or ())),
+        "first": row["first"].replace(tzinfo=UTC), "last": row["last"].replace(tzinfo=UTC),
+    })  # fmt: skip
 
 
 def steps_of(moment: Moment, run: str) -> list[Step]:

@@ -172,15 +172,15 @@ def dimensions(text: str) -> tuple[str, ...]:
 
 
 def dollars_of(text: str, option: str) -> Decimal:
-    """Read a number from zero on, exactly."""
+    """Read a number from zero on and below a trillion, exactly."""
     from penstock.errors import InputError
 
     try:
         number = Decimal(text)
     except InvalidOperation:
         raise InputError(f"{option}: {text!r} is not a number") from None
-    if not number.is_finite() or number < 0:
-        raise InputError(f"{option}: {text!r} is not a number from zero on")
+    if not number.is_finite() or not 0 <= number < 10**12:
+        raise InputError(f"{option}: {text!r} is not a number from zero on and below a trillion")
     return number
 
 

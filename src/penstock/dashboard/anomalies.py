@@ -94,7 +94,7 @@ def told(house: House, asked: Asked, found: Anomalies) -> list[Told]:
                 one=one,
                 id=name,
                 whose=", ".join(f"{name} {value or '(none)'}" for name, value in one.scope.items()) or "all spend",
-                when=_when(one),
+                when=when_of(one.since, one.until, one.grain),
                 requests=asked.narrowed("/requests", one.scope, **times),
                 history=tuple(reversed(known.get(name, ()))),
             )
@@ -191,10 +191,12 @@ def _table(listed: list[Told], found: Anomalies | str | None) -> Figure:
     )  # fmt: skip
 
 
-def _when(one: Anomaly) -> str:
-    first, last = one.since.astimezone(UTC), one.until.astimezone(UTC)
-    if one.grain == "hour":
-        return f"{day(first)} {first:%H:%M} to {last:%H:%M}"
+def when_of(since: datetime, until: datetime, grain: str) -> str:
+    """Say a span of hours or days for people."""
+    first, last = since.astimezone(UTC), until.astimezone(UTC)
+    if grain == "hour":
+        other = "" if first.date() == last.date() else f"{day(last)} "
+        return f"{day(first)} {first:%H:%M} to {other}{last:%H:%M}"
     end = last - timedelta(microseconds=1)
     return day(first) if first.date() == end.date() else f"{day(first)} to {day(end)}"
 

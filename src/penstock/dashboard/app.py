@@ -89,7 +89,8 @@ def make_app(
     """
     house = House(ledger_folder, catalog, info or {}, now, pages=PAGES, patience=patience)
     totals = Totals(house.ledger, beside(house).settings)
-    door = Doorkeeper(ledger_folder, access or Access(), _shown(house))
+    access = access or Access()
+    door = Doorkeeper(ledger_folder, access, _shown(house))
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -101,7 +102,7 @@ def make_app(
 
     return Starlette(
         routes=[
-            *(Route(page.path, _page(house, page)) for page in PAGES),
+            *(Route(page.path, _page(house, page, scheme="https" if access.tls else "http")) for page in PAGES),
             *(Route(page.path, _acted(house, page), methods=["POST"]) for page in PAGES if page.act is not None),
             Route("/requests/{request_id:path}", _one_page(house, "request.html", one_request)),
             Route("/runs/{run:path}", _one_page(house, "run.html", one_run)),
@@ -178,7 +179,7 @@ def make_app(
     )
 
 
-def _page(house: House, page: Page) -> Endpoint:
+def _page(house: House, page: Page, *, scheme: str) -> Endpoint:
     def shown(request: Request) -> tuple[str, bool]:
         question = _question(house, page, request)
         found = page.gather(house, question)
@@ -186,7 +187,8 @@ def _page(house: House, page: Page) -> Endpoint:
             page.template, page=page, asked=question, here=page.path, shown=found,
             kept={} if page.alone else question.kept,
             known=known_values(house) if page.filters else {}, span=house.ledger.moment().span(),
-            form_names=FORM, more_names=FURTHER, period_names=PERIODS, base_url=str(request.base_url),
+            form_names=FORM, more_names=FURTHER, period_names=PERIODS,
+            base_url=str(request.base_url.replace(scheme=scheme)),
             visitor=request.scope.get("visitor"), **found.more,
         )  # fmt: skip
         return said, found.pending
@@ -340,7 +342,9 @@ def _acted(house: House, page: Page) -> Endpoint:
     async def answer(request: Request) -> Response:
         visitor: Visitor | None = request.scope["visitor"]
         if visitor is None or visitor.key.role != "admin":
-            said = house.render("error.html", here=page.path, heading="Not allowed", sentence=ADMIN_NEEDED.sentence)
+            said = house.render(
+                "error.html", here=page.path, heading="Not allowed", sentence=ADMIN_NEEDED.sentence, back=page
+            )
             return _html(said, ADMIN_NEEDED.status)
         text = (await _body(request)).decode("utf-8", "replace")
         form = {name: values[-1] for name, values in parse_qs(text, keep_blank_values=True).items()}
@@ -370,7 +374,9 @@ def _shown(house: House) -> Show:
             return _html(house.render(template, here="", pages=(), **values), status)
         if for_programs(values["path"]):
             return _document(_error(values["code"], values["sentence"]), status)
-        page = house.render("error.html", here="", pages=(), heading="Not open", sentence=values["sentence"])
+        page = house.render(
+            "error.html", here="", pages=(), heading="Not open", sentence=values["sentence"], back=PAGES[0]
+        )
         return _html(page, status)
 
     return show
@@ -396,7 +402,8 @@ def _told(house: House) -> Callable[[Request, Exception], Response]:
         if for_programs(request.url.path):
             return _document(_error(code, sentence), status)
         heading = {404: "Not found", 400: "That does not work"}.get(status, "The page cannot be shown")
-        return _html(house.render("error.html", here="", heading=heading, sentence=sentence), status)
+        back = next((page for page in PAGES if page.listed and page.path == request.url.path), PAGES[0])
+        return _html(house.render("error.html", here="", heading=heading, sentence=sentence, back=back), status)
 
     return answer
 

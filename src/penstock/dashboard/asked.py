@@ -75,14 +75,24 @@ class Asked(Struct, frozen=True, kw_only=True):
 
     @property
     def before(self) -> tuple[datetime, datetime]:
-        """The period to compare with: the same days of the month before, or as long a time right before."""
+        """The period to compare with: the same days of the month before, or as long a time right before.
+
+        Of a day that is not over, the other one counts up to the same time.
+        """
         first = self.since.astimezone(UTC)
         end = min(self.until, midnight(self.now.astimezone(UTC).date() + timedelta(days=1)))
         is_to_date = first.day == 1 and first.time() == time() and end.date() < _next_month(first).date()
-        if not is_to_date:
-            return periods.previous(self.since, end)
-        month = (first - timedelta(days=1)).replace(day=1)
-        return month, min(month + (end - first), first)
+        if is_to_date:
+            begin = (first - timedelta(days=1)).replace(day=1)
+            whole = min(begin + (end - first), first)
+        else:
+            begin, whole = periods.previous(self.since, end)
+        return begin, min(begin + (self.now - first), whole) if self.is_running else whole
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the period's last day is not over: then as much of the one before is compared with."""
+        return self.since < self.now < self.until
 
     @property
     def kept(self) -> dict[str, str]:

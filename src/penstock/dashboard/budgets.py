@@ -18,13 +18,14 @@ from penstock.errors import InputError
 from penstock.metering.attribution import clean
 from penstock.policies.budgets.counters import UnavailableError
 from penstock.policies.budgets.desk import Burn, Burning, Desk
-from penstock.policies.budgets.rules import Rules
+from penstock.policies.budgets.rules import Limit, Rules
 from penstock.policies.budgets.status import Standing
 from penstock.policies.budgets.sums import ledger_sums
 from penstock.policies.key_store import KeyStore
 from penstock.policies.keys import Role, VirtualKey
 
 BARS = 20
+RATE_NAMES = {"requests": "requests a minute", "tokens": "tokens a minute", "concurrent": "calls at a time"}
 STATE_NAMES = {"ok": "within", "forecast over": "will be over", "used up": "used up"}
 
 
@@ -92,11 +93,15 @@ def gather(house: House, _asked: Asked) -> Shown:
         figures=[_budgets(found), _keys(keys, now)],
         notes=[burn.note] if burn.note else [],
         more={
-            "frozen": rules.frozen, "limits": rules.limits,
+            "frozen": rules.frozen, "limits": [(limit.scope, _rates(limit)) for limit in rules.limits],
             "keys": [shown(key, now) for key in keys if key.state_at(now) == "active"], "roles": get_args(Role),
             "today": now.astimezone(UTC).date(),
         },
     )  # fmt: skip
+
+
+def _rates(limit: Limit) -> str:
+    return ", ".join(f"{most:,} {RATE_NAMES[kind]}" for kind, most in limit.rates if most)
 
 
 def _budgets(found: Sequence[Burn]) -> Figure:
@@ -108,7 +113,7 @@ def _budgets(found: Sequence[Burn]) -> Figure:
         columns=(
             Column("scope", "Whose"), Column("per", "Per", less=True), Column("period", "Period", less=True),
             Column("limit", "Limit", "money"), Column("spent", "Spent", "money"), Column("used", "Used", "share"),
-            Column("reserved", "Reserved", "money", less=True), Column("forecast", "At the end", "money", less=True),
+            Column("reserved", "Reserved", "money", less=True), Column("forecast", "At this pace", "money", less=True),
             Column("state", "State"), Column("kind", "Kind", less=True),
             Column("thresholds", "Somebody is told at", less=True), Column("drift", "Drift", "money", hidden=True),
             Column("source", "Made by", less=True),
@@ -203,7 +208,7 @@ def _wish(form: Mapping[str, str]) -> VirtualKey:
             day = datetime.strptime(form["expires"], "%Y-%m-%d").date()  # noqa: DTZ007  # a day
         except ValueError:
             raise InputError(f"expires must be a day like 2027-03-31, not {form['expires']!r}.") from None
-        expires = datetime.combine(day, time(), UTC)
+        expires = datetime.combine(day, time(), UTC) + timedelta(days=1)  # the day is included
     return VirtualKey(
         id="", name=clean(form.get("name", "")), role=cast("Role", role), team=clean(form.get("team", "")),
         app=clean(form.get("app", "")), models=tuple(form.get("models", "").replace(",", " ").split()),

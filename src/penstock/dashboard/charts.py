@@ -144,16 +144,14 @@ def waterfall(
     return frames.drawn(frame, parts, name=title)
 
 
-LETTERS = 22
-"""Of a name beside a bar; the table has all of them."""
-
-
 def ranked(
     amounts: Sequence[tuple[str, Decimal]], *, title: str, say: Say = money, limits: Sequence[Decimal] = ()
 ) -> Markup:
     """Draw bars that lie, one a name, the longest for the largest; with `limits`, each against its own amount.
 
-    All widths are shares of the chart's own, so that letters have the same size on every screen.
+    All widths are shares of the chart's own, so that letters have the same size on every screen. A name that is too
+    long for its share ends in dots; names are HTML, since an SVG's own text cannot do that. The style sheet gives
+    names a larger share where the screen is narrow.
     """
     row, height = 26, 26 * len(amounts) + 4
     places = places_for(amount for _, amount in amounts)
@@ -173,18 +171,13 @@ def ranked(
         long = max(long, 0.4 if amount else 0)
         bar_ = f'<rect class="{colour}" width="{long:.2f}%" y="5" height="{row - 10}" rx="2"/>'
         parts.append(
-            f'<svg x="0" y="{y}" width="32%" height="{row}"><text class="label" x="0" y="17">'
-            f"{escape(shortened(name, LETTERS))}</text></svg>"
-            f'<svg x="33%" y="{y}" width="47%" height="{row}">{bar_}{limit}</svg>'
+            f'<foreignObject y="{y}" width="32%" height="{row}"><bdi class="name">{escape(name)}</bdi></foreignObject>'
+            f'<foreignObject class="bars" x="33%" y="{y}" width="47%" height="{row}">'
+            f'<svg width="100%" height="{row}">{bar_}{limit}</svg></foreignObject>'
             f'<text class="value" x="99.5%" y="{y + 17}" text-anchor="end">{say(amount, places)}</text>'
             f'<rect class="hit" x="0" y="{y}" width="100%" height="{row}"><title>{escape(said)}</title></rect>'
         )
     return Markup("".join([*parts, "</svg>"]))  # noqa: S704 - every text above is escaped
-
-
-def shortened(name: str, most: int) -> str:
-    """Cut a name that is too long for its place; its first and last signs tell names apart."""
-    return name if len(name) <= most else f"{name[: most - 6]}…{name[-5:]}"
 
 
 def bar(part: Decimal, whole: Decimal) -> Markup:

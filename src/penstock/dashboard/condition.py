@@ -157,7 +157,7 @@ def _deployments(house: House) -> Figure:
         note="After three failures in a row a worker lets a deployment rest for up to a minute; which one rests now, "
         "only that worker knows.",
         columns=(
-            Column("deployment", "Deployment"), Column("provider", "Provider", less=True),
+            Column("deployment", "Deployment"), Column("provider", "Provider"),
             Column("attempts", "Attempts", "count"), Column("failed", "Failed", "count"),
             Column("share", "Share", "share"),
         ),

@@ -90,8 +90,8 @@ def priced_units(house: House, asked: Asked) -> Units:
 
 def before_label(asked: Asked) -> str:
     """Say which days are compared with."""
-    first, last = asked.before
-    return f"{day(first)} to {day(last - timedelta(microseconds=1))}"
+    first, last = (day(at) for at in (asked.before[0], asked.before[1] - timedelta(microseconds=1)))
+    return first if first == last else f"{first} to {last}"
 
 
 def _bridge(asked: Asked, moved: Change, begins: datetime | None) -> Figure:
@@ -133,7 +133,7 @@ def _kinds(asked: Asked, found: Units) -> Figure:
 
 
 def _against(asked: Asked, begins: datetime | None) -> str:
-    said = f"Against {before_label(asked)}."
+    said = f"Against {before_label(asked)}{', up to the same time of day' if asked.is_running else ''}."
     return f"{said} The ledger begins on {begins:%Y-%m-%d}, so that period is not whole." if begins else said
 
 

@@ -1,6 +1,7 @@
 """What the book says of days to come, of days out of the usual, and of what was saved, as documents."""
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -28,16 +29,13 @@ def names_of(text: str) -> tuple[str, ...]:
 
 
 def dollars_of(fields: dict[str, str], name: str) -> Decimal | None:
-    """Read an amount, if it is given."""
-    if name not in fields:
+    """Read an amount, if it is given: from zero on, below a trillion."""
+    text = fields.get(name)
+    if text is None:
         return None
-    try:
-        amount = Decimal(fields[name])
-    except InvalidOperation:
-        amount = Decimal("nan")
-    if not amount.is_finite() or amount < 0:
-        raise InputError(f"{name} must be dollars, from 0 on, not {fields[name]!r}.")
-    return amount
+    if not re.fullmatch(r"\d{1,12}(\.\d{1,12})?", text, re.ASCII):
+        raise InputError(f"{name} must be dollars like 2.50, not {text[:100]!r}.")
+    return Decimal(text)
 
 
 def get_forecast(house: House, fields: dict[str, str]) -> dict[str, Any]:

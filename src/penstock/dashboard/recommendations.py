@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from penstock.analytics.spend import add
+from penstock.analytics.spend import SpendRow, add
 from penstock.dashboard.asked import Asked
 from penstock.dashboard.asked import asked as read
 from penstock.dashboard.charts import ranked
@@ -30,6 +30,7 @@ MARKS = {
 BARS = 10
 UNKNOWN = "–"
 NOTHING = "Nothing was found in this period: no waste, no gaps, and no cheaper way at today's prices."
+NO_TRAFFIC = "Nothing was booked in this period, so there is nothing to be found in it."
 NOT_YET = "The traffic is being looked through. It takes some seconds; the page comes again by itself."
 KEPT = 60.0
 """Seconds."""
@@ -97,13 +98,18 @@ def requests_of(asked: Asked, one: Finding) -> str:
     return asked.narrowed("/requests", one.group, **MARKS.get(one.kind, {}))
 
 
+def nothing(traffic: Sequence[SpendRow]) -> str:
+    """Say why nothing was found in what was booked."""
+    return NOTHING if traffic else NO_TRAFFIC
+
+
 def gather(house: House, asked: Asked) -> Shown:
     """Gather the page's figures."""
     listed = findings(house, asked)
     found = followed(house, listed or ())
     return Shown(
         cards=_cards(found, is_known=listed is not None),
-        figures=[_figure(found, is_known=listed is not None)],
+        figures=[_figure(found, NOT_YET if listed is None else nothing(by_payer(house, asked).rows))],
         notes=[NOT_YET] if listed is None else (),
         pending=listed is None,
         more={
@@ -131,7 +137,7 @@ def _cards(found: Sequence[Followed], *, is_known: bool) -> list[Card]:
     ]  # fmt: skip
 
 
-def _figure(found: list[Followed], *, is_known: bool) -> Figure:
+def _figure(found: list[Followed], empty: str) -> Figure:
     drawn = [(one.finding.title, one.finding.saving) for one in found if one.finding.saving and one.now.status in OPEN]
     return Figure(
         name="findings", title="Findings", note="Dollars for 30 days like those of this period. No sum: two findings "
@@ -160,7 +166,7 @@ def _figure(found: list[Followed], *, is_known: bool) -> Figure:
             + ", ".join(f"{name} {money(amount)}" for name, amount in drawn[:BARS]),
         ) if len(drawn) > 1 else None,
         open=True, shown=40,
-        empty=NOTHING if is_known else NOT_YET,
+        empty=empty,
     )  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """Reports beyond what was spent, as documents: `/api/reports/...`."""
 
-import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -23,6 +22,7 @@ from penstock.analytics.shared_costs import Chargeback
 from penstock.analytics.unit_economics import Per, metrics_in, unit_economics
 from penstock.analytics.zones import zone
 from penstock.dashboard.house import House, NotFoundError, checked, number
+from penstock.dashboard.outlook import dollars_of
 from penstock.errors import InputError
 from penstock.ledger.business_metrics import MetricStore, together
 from penstock.planning.prices import Deployment
@@ -87,9 +87,9 @@ def get_unit(house: House, fields: dict[str, str]) -> dict[str, Any]:
     found = unit_economics(
         house.source(fields), observations, fields.get("metric", ""), by=by, per=cast("Per", per), since=since,
         until=until, time_zone=fields.get("time_zone", "UTC"), where=where_of(fields),
-        value_each=_dollars(fields, "value_each"), value_metric=fields.get("value_metric", ""),
+        value_each=dollars_of(fields, "value_each"), value_metric=fields.get("value_metric", ""),
         cost_metric=fields.get("cost_metric", ""),
-        investment=_dollars(fields, "investment") or Decimal(0),
+        investment=dollars_of(fields, "investment") or Decimal(0),
     )  # fmt: skip
     return {
         "by": by,
@@ -147,7 +147,7 @@ def get_ptu(house: House, fields: dict[str, str]) -> dict[str, Any]:
         _catalog(house), fields["model"], until, region=fields.get("region", ""),
         deployment_type=cast("Deployment", _one_of(fields, "deployment_type", get_args(Deployment))),
         term=cast("Term", _one_of(fields, "term", get_args(Term), "month")),
-        dollars_per_month=_dollars(fields, "dollars_per_month"),
+        dollars_per_month=dollars_of(fields, "dollars_per_month"),
     )  # fmt: skip
     found = ptu_use(
         house.source(fields), offer.capacity, ptus=number(fields, "ptus", 1, 10_000_000),
@@ -201,15 +201,6 @@ def _bounds(house: House, fields: dict[str, str]) -> tuple[datetime | None, date
     since = periods.since(fields["from"], now, place) if "from" in fields else None
     until = periods.until(fields["to"], now, place) if "to" in fields else None
     return since, until
-
-
-def _dollars(fields: dict[str, str], name: str) -> Decimal | None:
-    text = fields.get(name)
-    if text is None:
-        return None
-    if not re.fullmatch(r"\d{1,20}(\.\d{1,18})?", text, re.ASCII):
-        raise InputError(f"{name} must be dollars like 2.50, not {text!r}.")
-    return Decimal(text)
 
 
 def where_of(fields: dict[str, str]) -> list[tuple[str, str]]:

@@ -1,11 +1,9 @@
 """Agents' runs: what each one cost, and one of them step by step."""
 
 from decimal import Decimal
-from statistics import median
 from typing import Any
 
-from penstock.analytics.agent_runs import ORDERS, AgentRun, agent_runs, span_of, steps_of
-from penstock.analytics.efficiency import ratio
+from penstock.analytics.agent_runs import ORDERS, AgentRuns, agent_runs, span_of, steps_of
 from penstock.analytics.spend import add
 from penstock.dashboard.asked import Asked
 from penstock.dashboard.charts import ranked
@@ -27,31 +25,29 @@ def gather(house: House, asked: Asked) -> Shown:
     order = asked.own("order", tuple(ORDERS))
     bounds: dict[str, Any] = {"since": asked.since, "until": asked.until, "where": asked.where}
     found = agent_runs(house.ledger.moment(), order=order, limit=MOST, **bounds)  # type: ignore[arg-type]
-    return Shown(cards=_cards(found) if found else (), figures=[_list(asked, found)])
+    return Shown(cards=_cards(asked, found) if found.count else (), figures=[_list(asked, found)])
 
 
-def _cards(found: list[AgentRun]) -> list[Card]:
-    total = add(run.cost for run in found)
-    dearest = max(found, key=lambda run: run.cost)
-    longest = max(found, key=lambda run: run.steps)
-    more = " and more" if len(found) == MOST else ""
+def _cards(asked: Asked, found: AgentRuns) -> list[Card]:
+    each = found.cost / found.count
     return [
-        Card(name="Runs", said=f"{len(found):,}{more}", sub=f"{money(total)} in all of these", exact=exact(total)),
+        Card(name="Runs", said=f"{found.count:,}", sub=f"{money(found.cost)} in all", exact=exact(found.cost)),
         Card(
-            name="Cost of a run", said=money(each := ratio(total, len(found)) or Decimal(0), 4 if each < 1 else 2),
-            exact=exact(each), sub=f"at most {money(dearest.cost)}",
+            name="Cost of a run", said=money(each, places := 4 if each < 1 else 2), exact=exact(each),
+            sub=f"mean; at most {money(found.cost_most, places)}",
         ),
         Card(
-            name="Steps of a run", said=f"{median(run.steps for run in found):g}",
-            sub=f"median; at most {longest.steps:,}", href=run_path(longest.run),
+            name="Steps of a run", said=f"{found.steps_median:g}", sub=f"median; at most {found.steps_most:,}",
+            href=asked.link(order="steps"),
         ),
     ]  # fmt: skip
 
 
-def _list(asked: Asked, found: list[AgentRun]) -> Figure:
-    drawn = [(run.run, run.cost) for run in found if run.cost][:BARS]
+def _list(asked: Asked, found: AgentRuns) -> Figure:
+    drawn = [(run.run, run.cost) for run in found.first if run.cost][:BARS]
+    more = f" These are the first {MOST:,} in this order." if found.count > MOST else ""
     return Figure(
-        name="runs", title="Runs", open=True, note="Each leads to its steps.",
+        name="runs", title="Runs", open=True, note=f"Each leads to its steps.{more}",
         columns=(
             Column("run", "Run"), Column("team", "Team", less=True), Column("app", "App", less=True),
             Column("first", "Began", "time", less=True), Column("steps", "Steps", "count"),
@@ -65,14 +61,15 @@ def _list(asked: Asked, found: list[AgentRun]) -> Figure:
             Row(
                 (
                     run.run, run.team, run.app, run.first, run.steps, run.attempts, run.failed, run.tool_calls,
-                    run.models, run.input_tokens, run.output_tokens, run.cost, run.unpriced_events,
+                    run.models, run.input_tokens, run.output_tokens,
+                    None if run.unpriced_events and not run.cost else run.cost, run.unpriced_events,
                 ),
                 href=link(run_path(run.run), asked.kept),
                 badge=f"{run.unpriced_events:,} unpriced" if run.unpriced_events else "",
             )
-            for run in found
+            for run in found.first
         ],
-        chart=ranked(drawn, title=f"Cost of runs, {asked.label}: at most {money(drawn[0][1])}.")
+        chart=ranked(drawn, title=f"Cost of runs, {asked.label}: at most {money(found.cost_most)}.")
         if len(drawn) > 1 else None,
         empty=EMPTY, shown=50,
     )  # fmt: skip

@@ -118,8 +118,8 @@ def _proven(held: Sequence[Saving] | None) -> Figure:
         ],
         empty=NOT_YET
         if held is None
-        else "No lever runs beside a control group yet, so nothing is proven. What follows is what providers' prices "
-        "took off, and what is an estimate.",
+        else "No lever runs beside a control group yet, so nothing is proven. Look for a route that can try one with: "
+        "penstock savings rightsize. What follows is what providers' prices took off, and what is an estimate.",
     )  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def _quality(one: Saving) -> str:
 
 
 def _realised(asked: Asked, found: RealisedAll) -> Figure:
-    drawn = [(f"{row.by}: {row.model}", row.saved) for row in found.rows if row.saved > 0][:12]
+    drawn = [(f"{row.by}: {row.model} · {row.provider}", row.saved) for row in found.rows if row.saved > 0][:12]
     return Figure(
         name="realised", title="Realised by providers' prices",
         note="Exact, from the price row of each event. Cache: tokens read from the prompt cache, at the plain input "

@@ -23,7 +23,7 @@ from penstock.dashboard.house import House
 from penstock.dashboard.models import before_label, priced_units
 from penstock.dashboard.outcomes import economics, observed, outcome_card, outcomes
 from penstock.dashboard.page import Page, Shown
-from penstock.dashboard.recommendations import NOTHING, findings, top
+from penstock.dashboard.recommendations import findings, nothing, top
 from penstock.dashboard.savings import levers_held, proven_card
 from penstock.dashboard.words import begun, exact, money, per_cent, requests_and_tokens, share
 from penstock.errors import InputError
@@ -36,6 +36,10 @@ SAVED = (
     "it, and the difference is measured with its interval. What providers' caches took off is exact, and no lever's."
 )
 LOOKING = "Still looking."
+NO_DAY = (
+    "No whole day is booked yet to learn from. Come back tomorrow, or book what was used before: penstock import FILE"
+)
+GUESS = " There is too little history to try the method on: take the interval as a guess."
 
 
 def gather(house: House, asked: Asked) -> Shown:
@@ -71,7 +75,10 @@ def gather(house: House, asked: Asked) -> Shown:
             by(asked, ("team", "app"), teams, title="By team and app"),
         ],
         unpriced=[row for row in summed(period, ("provider", "model")) if row.unpriced_events],
-        more={"top": todo, "nothing": LOOKING if todo is None else NOTHING, "has_metrics": bool(observed(house))},
+        more={
+            "top": todo, "nothing": LOOKING if todo is None else nothing(teams),
+            "has_metrics": bool(observed(house)),
+        },
     )  # fmt: skip
 
 
@@ -80,9 +87,10 @@ def outlook(house: House, asked: Asked) -> Forecast | str:
 
     def ask() -> Forecast | str:
         try:
-            return forecast(house.source(), house.now(), where=asked.where)
+            found = forecast(house.source(), house.now(), where=asked.where)
         except InputError as error:
             return str(error)
+        return found if found.history else NO_DAY
 
     return house.remember(("forecast", asked.where), ask)
 
@@ -126,7 +134,9 @@ def _forecast_card(ahead: Forecast | str) -> Card:
         return Card(name="Forecast", said="–", sub="too little is booked to say")
     return Card(
         name=f"Forecast, end of {ahead.since:%B}", said=money(ahead.expected), exact=exact(ahead.expected),
-        sub=f"{money(ahead.low)} to {money(ahead.high)}, {ahead.level:.0%} interval", href="#figure-forecast",
+        sub=f"{money(ahead.low)} to {money(ahead.high)}, "
+        + (f"{ahead.level:.0%} interval" if ahead.backtest else "a guess: the history is short"),
+        href="#figure-forecast",
     )  # fmt: skip
 
 
@@ -187,6 +197,7 @@ def _ahead(ahead: Forecast | str, budgets: Sequence[Standing]) -> Figure:
         name="forecast", title="Forecast of the month", period=f"{ahead.since:%B %Y}", half=True,
         note=f"The sum so far, then what is expected (dashed) with its {ahead.level:.0%} interval."
         + ("" if limit is None else f" The dashed line across is the budget, {money(limit)}.")
+        + ("" if ahead.backtest else GUESS)
         + (" The ledger is old: it is taken as it stood then." if ahead.stale else ""),
         columns=columns,
         rows=[Row((day.day.isoformat(), day.spent, day.expected, day.sum, day.low, day.high)) for day in ahead.days],

@@ -1,6 +1,6 @@
 """How well tokens are used: how many a request takes, what comes from caches, and what bought no answer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 from penstock.analytics.efficiency import ratio
@@ -18,16 +18,16 @@ from penstock.dashboard.words import exact, link, money, plain_number, request_p
 from penstock.ledger.measures import BESIDE, CUT
 
 WHY = ("provider", "model", "outcome", "purpose", "finish_reason")
-OVERHEAD: tuple[tuple[str, str, dict[str, str], Callable[[dict[str, str]], bool]], ...] = (
-    ("failed", "Failed attempts", {"outcome": "error"}, lambda group: group["outcome"] == "error"),
-    ("aborted", "Client left, or stream cut", {"outcome": "aborted"}, lambda group: group["outcome"] == "aborted"),
-    ("retries", "Retries", {"purpose": "retry"}, lambda group: group["purpose"] == "retry"),
-    ("fallbacks", "Fallbacks", {"purpose": "fallback"}, lambda group: group["purpose"] == "fallback"),
-    ("cascades", "Later steps of a cascade", {"purpose": "cascade"}, lambda group: group["purpose"] == "cascade"),
-    ("cut", "Answers cut at their limit", {"finish_reason": "length"}, lambda group: group["finish_reason"] in CUT),
-    ("beside", "Judges, classifiers, shadows, probes", {}, lambda group: group["purpose"] in BESIDE),
+OVERHEAD: tuple[tuple[str, str, str, Sequence[str]], ...] = (
+    ("failed", "Failed attempts", "outcome", ("error",)),
+    ("aborted", "Client left, or stream cut", "outcome", ("aborted",)),
+    ("retries", "Retries", "purpose", ("retry",)),
+    ("fallbacks", "Fallbacks", "purpose", ("fallback",)),
+    ("cascades", "Later steps of a cascade", "purpose", ("cascade",)),
+    ("cut", "Answers cut at their limit", "finish_reason", CUT),
+    ("beside", "Judges, classifiers, shadows, probes", "purpose", BESIDE),
 )
-"""Name, label, how its requests are found, and what belongs to it."""
+"""Name, label, and the dimension whose values belong to it."""
 
 
 def gather(house: House, asked: Asked) -> Shown:
@@ -41,6 +41,7 @@ def gather(house: House, asked: Asked) -> Shown:
     )
     requests = sum(row.requests for row in daily)
     wasted = [row for row in why if row.group["outcome"] in ("error", "aborted")]
+    tries = sum(row.events for row in wasted)
     each = ratio(read + written, requests)
     return Shown(
         cards=[
@@ -59,8 +60,8 @@ def gather(house: House, asked: Asked) -> Shown:
             ),
             Card(
                 name="Bought no answer", said=money(lost := add(row.cost for row in wasted)), exact=exact(lost),
-                sub=f"{sum(row.events for row in wasted):,} failed attempts", tone="warn" if lost else "",
-                href=asked.to("/requests", outcome="error") if wasted else "",
+                sub=f"{tries:,} attempt{'' if tries == 1 else 's'} without an answer",
+                tone="warn" if lost else "", href="#figure-overhead" if wasted else "",
             ),
         ],
         figures=[
@@ -126,13 +127,14 @@ def _length_per_day(asked: Asked, rows: Sequence[SpendRow]) -> Figure:
 def _overhead(asked: Asked, rows: Sequence[SpendRow]) -> Figure:
     events = sum(row.events for row in rows)
     found = []
-    for name, label, fields, belongs in OVERHEAD:
-        some = [row for row in rows if belongs(row.group)]
+    for name, label, dimension, values in OVERHEAD:
+        some = [row for row in rows if row.group[dimension] in values]
         attempts = sum(row.events for row in some)
         if attempts:
             tokens = sum(row.input_tokens + row.output_tokens for row in some)
             cost = add(row.cost for row in some)
-            href = asked.to("/requests", **fields) if fields else ""
+            said = {row.group[dimension] for row in some}  # the explorer keeps one value: no link to a part of them
+            href = asked.to("/requests", **{dimension: said.pop()}) if len(said) == 1 else ""
             found.append(Row((label, name, attempts, ratio(attempts, events), tokens, cost), href=href))
     return Figure(
         name="overhead", title="Attempts that were no first, whole answer", half=True,

@@ -41,7 +41,7 @@ def aligned(amount: Decimal | None, amounts: Iterable[Decimal | None]) -> str:
 def places_for(amounts: Iterable[Decimal]) -> int:
     """Choose the decimals of a column, so that its figures line up: fewer where amounts are large."""
     largest = max((abs(amount) for amount in amounts), default=Decimal(0))
-    return 2 if largest >= 10 else 4 if largest >= Decimal("0.1") else 6
+    return 2 if largest >= 10 or not largest else 4 if largest >= Decimal("0.1") else 6
 
 
 def money(amount: Decimal, places: int = 2) -> str:

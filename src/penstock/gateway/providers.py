@@ -24,8 +24,9 @@ NOT_FORWARDED = frozenset(
 """Headers that concern one hop only, or that Penstock sets itself."""
 MOST_FORWARDED = 16
 """Heads kept for each head of a client."""
-OWN_HEADERS = frozenset({b"cookie"})
-"""Of those, what a process of this server gets."""
+OWN_HEADERS = frozenset({b"cookie", b"host"})
+"""Of those, what a process of this server gets: its pages name the address by which they were reached, and take forms
+only from there."""
 KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key"})
 
 
@@ -66,7 +67,7 @@ class Destination:
         *,
         ours: bool = False,
     ) -> None:
-        """`ours`: a process of this server, which gets cookies, Penstock's own keys and headers; nobody else does."""
+        """`ours`: a process of this server. It alone gets host, cookies, and Penstock's own keys and headers."""
         self.provider = provider
         self._ours = ours
         address, self.base_path = address_of(
@@ -79,7 +80,8 @@ class Destination:
         self.origin = Origin(address, loop, connections=provider.connections, outbox=outbox)
         self._target_prefix = address.target_prefix
         self._key = provider_key(provider, environment)
-        fixed = f"host: {address.authority}\r\naccept-encoding: identity\r\n{address.proxy_header}"
+        host = "" if ours else f"host: {address.authority}\r\n"
+        fixed = f"{host}accept-encoding: identity\r\n{address.proxy_header}"
         self._fixed = fixed.encode() + self._key_header()
 
     def _key_header(self) -> bytes:

@@ -142,9 +142,9 @@ class Desk:
         else:
             found = published(self._folder)
             figures, kept = from_published(found), found.budgets if found else ()
-            if found is None:
+            if found is None and rules.budgets:  # a gateway without budgets has nothing to publish
                 note = "No gateway runs on this ledger now: what is shown is what the ledger says."
-            elif found.workers > 1:
+            elif found is not None and found.workers > 1:
                 figures, kept = {}, ()
                 note = f"{need_redis(found.workers)} Until then no call under one is let through."
         is_asked = with_drift or any(budget.id not in kept for budget in rules.budgets)
