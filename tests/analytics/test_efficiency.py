@@ -49,6 +49,12 @@ def test_attempts_that_are_no_answers_are_told_apart():
     assert (total.beside, total.beside_cost) == (2, Decimal("0.75"))
 
 
+def test_calls_that_a_response_cache_answered_are_counted():
+    hit = event(decision="hit in LiteLLM's cache", usage=Usage(), cost=Decimal(0))
+    total, _ = ask(event(), event(), hit, correction(hit, Decimal(0)), event(decision="d#1"))
+    assert (total.reused, total.reused_share) == (1, Decimal("0.25"))
+
+
 def test_the_trend_holds_the_second_half_of_the_days_against_the_first():
     tokens = [100, 100, 150, 150]
     total, _ = ask(*(event(at=MARCH + timedelta(days=n), usage=Usage(input=size)) for n, size in enumerate(tokens)))

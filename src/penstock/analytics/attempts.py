@@ -8,7 +8,7 @@ from typing import Any
 from penstock.analytics.question import Bound, Where, chosen, columns_for, table_of
 from penstock.analytics.spend import check, given
 from penstock.analytics.spend import dimension as sql_dimension
-from penstock.ledger.measures import BESIDE, CUT, FAILED, FROM_CACHE, MEASURES, TO_CACHE
+from penstock.ledger.measures import BESIDE, CUT, FAILED, FROM_CACHE, HIT, MEASURES, TO_CACHE
 from penstock.ledger.moment import Moment
 from penstock.ledger.repriced import PRICED_BY
 from penstock.ledger.rollups import FAILURES
@@ -193,6 +193,7 @@ MADE: dict[str, Callable[[Any], Any]] = {
     "cut_cost": lambda events: events.cost.sum(where=events.finish_reason.isin(CUT)),
     "beside": lambda events: events.purpose.isin(BESIDE).ifelse(events.is_event, 0).sum(),
     "beside_cost": lambda events: events.cost.sum(where=events.purpose.isin(BESIDE)),
+    "reused": lambda events: events.decision.startswith(HIT).ifelse(events.is_event, 0).sum(),
     "waited_us": lambda events: (events.duration_us * events.is_event).sum(),
     "timed": lambda events: _timed(events).ifelse(events.is_event, 0).sum(),
     "timed_streamed": lambda events: (_timed(events) & (events.first_token_us > 0)).ifelse(events.is_event, 0).sum(),

@@ -14,7 +14,7 @@ from penstock.analytics.spend import add
 
 SUMS = (
     "events", "requests", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "retries", "fallbacks",
-    "failed", "cut", "beside", "unpriced_events", "unpriced_tokens",
+    "failed", "cut", "beside", "reused", "unpriced_events", "unpriced_tokens",
 )  # fmt: skip
 MONEY = ("cost", "wasted", "cut_cost", "beside_cost")
 
@@ -60,6 +60,8 @@ class Efficiency(Struct, frozen=True, kw_only=True):
     beside: int
     """Attempts that are no answers: classifiers, judges, shadow calls, cache probes."""
     beside_cost: Decimal
+    reused: int
+    """Calls that a cache of whole answers answered (LiteLLM's, Helicone's): no provider was asked."""
     tokens_per_request: Decimal | None
     output_per_input: Decimal | None
     cached_share: Decimal | None
@@ -69,6 +71,8 @@ class Efficiency(Struct, frozen=True, kw_only=True):
     failed_share: Decimal | None
     """Of the attempts."""
     cut_share: Decimal | None
+    reused_share: Decimal | None
+    """Of the attempts."""
     cost_per_million: Decimal | None
     """Dollars for a million tokens that have a price, in and out."""
     unpriced_events: int
@@ -136,6 +140,7 @@ def _summed(group: dict[str, str], rows: Sequence[dict[str, Any]], first: date, 
         reasoning_share=ratio(sums["reasoning_tokens"], sums["output_tokens"]),
         failed_share=ratio(sums["failed"], sums["events"]),
         cut_share=ratio(sums["cut"], sums["events"]),
+        reused_share=ratio(sums["reused"], sums["events"]),
         cost_per_million=ratio(money["cost"] * 1_000_000, tokens - sums["unpriced_tokens"]),
         trend=_trend(days), days=days,
     )  # fmt: skip

@@ -40,7 +40,7 @@ def dollars(amount: Decimal, places: int = 4) -> str:
 
 def counted(count: int, noun: str, verb: str = "") -> str:
     """Write `1 event has`, `2 events have`; the verb is given as one of several needs it."""
-    one = {"have": "has", "are": "is"}
+    one = {"have": "has", "are": "is", "were": "was"}
     words = [f"{count:,}", noun if count == 1 else f"{noun}s", one.get(verb, verb) if count == 1 else verb]
     return " ".join(word for word in words if word)
 

@@ -79,6 +79,9 @@ def _show(found: "list[Efficiency]", names: tuple[str, ...]) -> None:
     if total.unpriced_events:
         some = counted(total.unpriced_events, "event", "have")
         say(f"Warning: {some} no price and count in no dollars. See: penstock report --by model", "yellow")
+    if total.reused:
+        say(f"Note: {counted(total.reused, 'call', 'were')} answered from a response cache "
+            f"({_percent(total.reused_share)}), without a provider.", "dim")  # fmt: skip
     if total.beside:
         beside = counted(total.beside, "attempt", "are")
         say(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+from penstock.analytics.attempts import sums_of
 from penstock.analytics.efficiency import ratio
 from penstock.analytics.longest import longest_prompts
 from penstock.analytics.spend import SpendRow, add
@@ -43,6 +44,7 @@ def gather(house: House, asked: Asked) -> Shown:
     wasted = [row for row in why if row.group["outcome"] in ("error", "aborted")]
     tries = sum(row.events for row in wasted)
     each = ratio(read + written, requests)
+    reused, calls = _reused(house, asked)
     return Shown(
         cards=[
             Card(
@@ -57,6 +59,10 @@ def gather(house: House, asked: Asked) -> Shown:
             Card(
                 name="Read from prompt caches", said=share(cached, read), exact=f"{cached:,} of {read:,} input tokens",
                 sub=f"{money(saved)} below the plain rate, writes deducted" if cached else "none in this period",
+            ),
+            Card(
+                name="From a response cache", said=share(reused, calls), exact=f"{reused:,} of {calls:,} attempts",
+                sub="answered without a provider" if reused else "none in this period",
             ),
             Card(
                 name="Bought no answer", said=money(lost := add(row.cost for row in wasted)), exact=exact(lost),
@@ -74,6 +80,18 @@ def gather(house: House, asked: Asked) -> Shown:
         ],
         unpriced=[row for row in summed(daily, ("provider", "model")) if row.unpriced_events],
     )  # fmt: skip
+
+
+def _reused(house: House, asked: Asked) -> tuple[int, int]:
+    """Count the calls that a cache of whole answers answered, and all attempts."""
+
+    def ask() -> tuple[int, int]:
+        rows = sums_of(
+            house.source(), ("reused", "events", "rows"), since=asked.since, until=asked.until, where=asked.where
+        )
+        return sum(row["reused"] for row in rows), sum(row["events"] for row in rows)
+
+    return house.remember(("reused", asked.since, asked.until, asked.where), ask)
 
 
 def _of_day(asked: Asked, rows: Sequence[SpendRow]) -> list[tuple[int, int, int, int]]:

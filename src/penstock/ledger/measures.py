@@ -21,6 +21,8 @@ CUT = ("length", "max_tokens", "max_output_tokens", "model_context_window_exceed
 """What providers say of an answer that ended because no more tokens were allowed."""
 BESIDE = ("classifier", "judge", "shadow", "cache_probe")
 """Purposes of attempts that are no answers themselves."""
+HIT = "hit in "
+"""How the decision of a call begins that a cache of whole answers answered, before any provider was asked."""
 FROM_CACHE = {"cache_read": "input", "cache_read_audio": "input_audio", "cache_read_image": "input_image"}
 """What is read from a provider's prompt cache, and what it would have been otherwise."""
 TO_CACHE = ("cache_write", "cache_write_1h")
@@ -101,6 +103,7 @@ MEASURES: dict[str, Measure] = {
     "cut_cost": _dollars(_CUT, "finish_reason"),
     "beside": _count(f"{_EVENT} AND {_BESIDE}", "corrects", "purpose"),
     "beside_cost": _dollars(_BESIDE, "purpose"),
+    "reused": _count(f"{_EVENT} AND starts_with(decision, '{HIT}')", "corrects", "decision"),
     "waited_us": Measure(what=f"CASE WHEN {_EVENT} THEN duration_us ELSE 0 END", of=("corrects", "duration_us")),
     "timed": _count(f"{_EVENT} AND {TIMED}", "corrects", *TIMED_OF),
     "timed_streamed": _count(f"{_EVENT} AND {TIMED} AND first_token_us > 0", "corrects", "first_token_us", *TIMED_OF),

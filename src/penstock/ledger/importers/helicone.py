@@ -14,6 +14,7 @@ from penstock.ledger.importers.drafts import Assumed, Draft, Format, Guess, Reje
 from penstock.ledger.importers.fields import RowError, instant, label, mapping, money, whole
 from penstock.ledger.importers.providers import maker_of, provider_of
 from penstock.ledger.importers.tables import any_rows
+from penstock.ledger.measures import HIT
 from penstock.metering.event import UsageEvent
 from penstock.pricing.usage import Usage, part_of
 
@@ -60,7 +61,7 @@ def _draft(row: Row, assumed: Assumed, now: datetime) -> Draft:
         usage=usage, usage_source="provider" if usage.units() else "none", status=status,
         outcome="aborted" if status == 499 else "error" if failed else "ok",
         error=(f"http_{status}" if status else "failure") if failed else "",
-        decision="hit in Helicone's cache" if hit else "",
+        decision=f"{HIT}Helicone's cache" if hit else "",
         duration_us=whole(fields.get("delay_ms"), "delay_ms") * 1000,
         first_token_us=whole(fields.get("time_to_first_token"), "time_to_first_token") * 1000,
         provider_cost=money(fields.get("costUSD", fields.get("cost_usd")), "costUSD"),

@@ -15,6 +15,7 @@ from penstock.ledger.importers.documents import decoded, json_rows, refused
 from penstock.ledger.importers.drafts import Assumed, Draft, Format, Guess, Rejected, Sample, recognise
 from penstock.ledger.importers.fields import RowError, instant, label, mapping, money, whole
 from penstock.ledger.importers.providers import provider_of
+from penstock.ledger.measures import HIT
 from penstock.metering.event import UsageEvent
 from penstock.pricing.usage import Usage, part_of
 
@@ -62,7 +63,7 @@ def _draft(row: dict[str, Any], text: str, assumed: Assumed, now: datetime) -> D
         usage_source="provider" if usage.units() else "none",
         outcome="error" if failed else "ok", status=status,
         error=ERRORS.get(status, f"http_{status}" if status else "failure") if failed else "",
-        decision="hit in LiteLLM's cache" if hit else "",
+        decision=f"{HIT}LiteLLM's cache" if hit else "",
         duration_us=_micros(at, row.get("endTime"), now),
         first_token_us=_micros(at, row.get("completionStartTime"), now),
         provider_cost=money(row.get("spend"), "spend"),
