@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 from penstock.errors import InputError, UsageError
 from penstock.ledger.importers.documents import refused
 from penstock.ledger.importers.drafts import Assumed, Draft, Format, Guess, Note, Rejected, Sample
-from penstock.ledger.importers.fields import RowError, deployment_type, instant, label, money, whole
+from penstock.ledger.importers.fields import RowError, deployment_type, instant, label, micros, money, whole
 from penstock.ledger.importers.lines import Line, lines
 from penstock.metering.event import Outcome, UsageEvent
 from penstock.pricing.usage import Usage, part_of
@@ -52,6 +52,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 NAMES = {alias: column for column, aliases in COLUMNS.items() for alias in (column, *aliases)}
 TAG = "tag:"
 DELIMITERS = ",;\t|"
+NEAREST = 0.9
+"""How near a header is that has columns of ours and is not enough."""
 MODES = {"": "standard", "default": "standard", "auto": "standard", "on_demand": "standard"}
 
 
@@ -98,15 +100,15 @@ def lacks(sample: Sample, assumed: Assumed) -> Guess:
     try:
         header = header_of(sample.header)
     except InputError as error:
-        return Guess(False, str(error))
+        return Guess(False, str(error), NEAREST)
     except csv.Error as error:
         return Guess(False, f"the header is not CSV: {error}")
     lacking = missing(header, assumed)
     if lacking:
         stand_in = [f"--{name} NAME" for name in lacking if name in ("provider", "model")]
         or_say = f" (or say {' '.join(stand_in)})" if stand_in else ""
-        near = sum(bool(column) for column in header.columns) / 20
-        return Guess(False, f"its header has no column {', '.join(lacking)}{or_say}", min(near, 0.9))
+        near = (len(header.columns) > 1) / 100 + sum(bool(column) for column in header.columns) / 20
+        return Guess(False, f"its header has no column {', '.join(lacking)}{or_say}", min(near, NEAREST))
     return Guess(True, f"its header has {', '.join(column for column in header.columns if column)}")
 
 
@@ -162,7 +164,8 @@ def draft_of(row: dict[str, str], assumed: Assumed, now: datetime) -> Draft:
         region=said("region"), mode=MODES.get(mode, mode), endpoint=row.get("endpoint", ""),
         attempt=count("attempt") or 1, requests=count("requests") or 1, usage=usage,
         status=status, outcome=_outcome(status), error="" if status < 400 else f"http_{status}",
-        duration_us=count("duration_ms") * 1000, first_token_us=count("first_token_ms") * 1000,
+        duration_us=micros(row.get("duration_ms"), "duration_ms"),
+        first_token_us=micros(row.get("first_token_ms"), "first_token_ms"),
         provider_cost=money(row.get("cost"), "cost"), team=said("team"), app=said("app"),
         feature=row.get("feature", ""), user=row.get("user", ""), run=row.get("run", ""), key=row.get("key", ""),
         tags={name[len(TAG) :]: value for name, value in row.items() if name.startswith(TAG) and value},
