@@ -64,7 +64,7 @@ def test_events_are_written_as_the_name_ends(capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["out.xlsx"], "--format focus-1.2"), (["out.csv", "--from", "2026-04", "--to", "2026-03"], "is not before"),
+        (["out.xlsx"], "--format focus-1.2"), (["out.csv", "--from", "2026-04", "--to", "2026-03"], "no time between"),
         (["missing/out.csv", "--format", "focus-1.2"], "Cannot write"),
     ],
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from penstock.cli import export_files
-from penstock.cli.export_options import BookRates, span
+from penstock.cli.export_options import BookRates
 from penstock.cli.options import Common, answer_no, console, counted, dollars, print_json
 
 HELP = """
@@ -53,15 +53,17 @@ def export(
     common: Common | None = None,
 ) -> None:
     """Write the ledger for other tools: FOCUS 1.2 or 1.4, or its events."""
+    from penstock.analytics.periods import between
     from penstock.app import ledger_for
     from penstock.errors import InputError
+    from penstock.metering.event import utc_now
     from penstock.settings import load
 
     common = common or Common()
     chosen = format_ or SUFFIXES.get(file.suffix)
     if chosen is None:
         raise InputError(f"{file}: the name does not say which format. Add --format, as in: --format focus-1.2")
-    since, until = span(from_, to)
+    since, until = between(from_, to, utc_now())
     with ledger_for(load(common.config, data=common.data), create=False) as ledger:
         if chosen in ("csv", "parquet", "jsonl"):
             events = ledger.extract(file, chosen, since=since, until=until)

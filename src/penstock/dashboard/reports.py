@@ -44,6 +44,7 @@ def get_change(house: House, fields: dict[str, str]) -> dict[str, Any]:
     by, since, until = _names(fields, "model"), *_bounds(house, fields)
     now, place = house.now(), zone(fields.get("time_zone", "UTC"))
     after = (since or periods.since("7d", now, place), until or now)
+    _refuse_nothing(*after)
     against = fields.get("against")
     before = periods.named(against, now, place) if against else periods.previous(*after, place)
     ledger = house.ledger
@@ -143,6 +144,7 @@ def get_ptu(house: House, fields: dict[str, str]) -> dict[str, Any]:
     since, until = _bounds(house, fields)
     now, place = house.now(), zone(fields.get("time_zone", "UTC"))
     since, until = since or periods.since("30d", now, place), min(until or now, now)
+    _refuse_nothing(since, until)
     offer = offer_of(
         _catalog(house), fields["model"], until, region=fields.get("region", ""),
         deployment_type=cast("Deployment", _one_of(fields, "deployment_type", get_args(Deployment))),
@@ -197,10 +199,13 @@ def _names(fields: dict[str, str], default: str, field: str = "by") -> tuple[str
 
 
 def _bounds(house: House, fields: dict[str, str]) -> tuple[datetime | None, datetime | None]:
-    now, place = house.now(), zone(fields.get("time_zone", "UTC"))
-    since = periods.since(fields["from"], now, place) if "from" in fields else None
-    until = periods.until(fields["to"], now, place) if "to" in fields else None
-    return since, until
+    place = zone(fields.get("time_zone", "UTC"))
+    return periods.between(fields.get("from", ""), fields.get("to", ""), house.now(), place)
+
+
+def _refuse_nothing(since: datetime, until: datetime) -> None:
+    if since >= until:
+        raise InputError("from is not before now: there is no time between them.")
 
 
 def where_of(fields: dict[str, str]) -> list[tuple[str, str]]:
