@@ -23,7 +23,7 @@ def until(text: str, now: datetime, place: tzinfo = UTC) -> datetime:
 
 
 def between(begin: str, end: str, now: datetime, place: tzinfo = UTC) -> tuple[datetime | None, datetime | None]:
-    """Return the first instant and the first one after, None where nothing was said; no time between is an InputError."""
+    """Return the first instant and the first one after, None where nothing was said; none between is an InputError."""
     first = since(begin, now, place) if begin else None
     last = until(end, now, place) if end else None
     if first and last and first >= last:

@@ -145,8 +145,7 @@ def _show(
     for row in found.rows:
         cells = [escape(row.group[name]) or "(none)" for name in names]
         counts = [f"{row.events:,}", f"{row.input_tokens:,}", _share(row.cached_tokens, row.input_tokens)]
-        nothing_known = row.unpriced_events and not row.cost  # zero would be a claim
-        cost = "unpriced" if nothing_known else amount(row.cost, places)
+        cost = "unpriced" if is_unknown(row) else amount(row.cost, places)
         money = [f"{row.output_tokens:,}", cost, _share(row.cost, found.total)]
         grid.add_row(*cells, *counts, *money, *([bar(row.cost, most, size)] if bars else []))
     if names:
@@ -174,6 +173,11 @@ def _show(
 
 def _share(part: Decimal | int, whole: Decimal | int) -> str:
     return f"{Decimal(part) / Decimal(whole):.1%}" if whole else "-"
+
+
+def is_unknown(row: "SpendRow") -> bool:
+    """Say whether nothing is known of what a row cost: zero would be a claim."""
+    return bool(row.unpriced_events) and not row.cost
 
 
 def amount(cost: Decimal, places: int) -> str:
