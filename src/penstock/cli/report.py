@@ -145,7 +145,7 @@ def _show(
     for row in found.rows:
         cells = [escape(row.group[name]) or "(none)" for name in names]
         counts = [f"{row.events:,}", f"{row.input_tokens:,}", _share(row.cached_tokens, row.input_tokens)]
-        cost = "unpriced" if is_unknown(row) else amount(row.cost, places)
+        cost = known_amount(row.cost, row.unpriced_events, places)
         money = [f"{row.output_tokens:,}", cost, _share(row.cost, found.total)]
         grid.add_row(*cells, *counts, *money, *([bar(row.cost, most, size)] if bars else []))
     if names:
@@ -175,9 +175,9 @@ def _share(part: Decimal | int, whole: Decimal | int) -> str:
     return f"{Decimal(part) / Decimal(whole):.1%}" if whole else "-"
 
 
-def is_unknown(row: "SpendRow") -> bool:
-    """Say whether nothing is known of what a row cost: zero would be a claim."""
-    return bool(row.unpriced_events) and not row.cost
+def known_amount(cost: Decimal, unpriced: int, places: int) -> str:
+    """Write dollars; where nothing is known but that events have no price, zero would be a claim."""
+    return "unpriced" if unpriced and not cost else amount(cost, places)
 
 
 def amount(cost: Decimal, places: int) -> str:
