@@ -74,7 +74,7 @@ def _draft(row: Row, assumed: Assumed, now: datetime) -> Draft:
         status=status, outcome="error" if status >= 400 else "ok", error=f"http_{status}" if status >= 400 else "",
         duration_us=micros(fields.get("durationms"), "durationMs"), team=assumed.team, app=assumed.app,
     )  # fmt: skip
-    return Draft(event, row.text, event.request_id)
+    return Draft(event, row.text, event.request_id, row.number)
 
 
 def _properties(value: Any) -> dict[str, Any]:

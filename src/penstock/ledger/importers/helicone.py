@@ -67,7 +67,7 @@ def _draft(row: Row, assumed: Assumed, now: datetime) -> Draft:
         team=tags.get("team", "") or assumed.team, app=tags.get("app", "") or assumed.app,
         user=label(fields.get("request_user_id")), run=tags.get("Helicone-Session-Id", ""), tags=tags,
     )  # fmt: skip
-    return Draft(event, row.text, event.request_id)
+    return Draft(event, row.text, event.request_id, row.number)
 
 
 def _usage(fields: dict[str, Any], provider: str) -> Usage:

@@ -126,7 +126,7 @@ def read(stream: BinaryIO, assumed: Assumed, now: datetime) -> Iterator[Draft | 
                 yield Note(f"columns not read: {', '.join(header.ignored)}")
         else:
             try:
-                yield draft_of(_cells(line, header), assumed, now)
+                yield draft_of(_cells(line, header), assumed, now, line.number)
             except (RowError, UsageError) as error:
                 yield refused(line.number, error, line.text)
 
@@ -141,7 +141,7 @@ def _cells(line: Line, header: Header) -> dict[str, str]:
     return {column: label(cell) for column, cell in zip(header.columns, cells, strict=True) if column}
 
 
-def draft_of(row: dict[str, str], assumed: Assumed, now: datetime) -> Draft:
+def draft_of(row: dict[str, str], assumed: Assumed, now: datetime, line: int) -> Draft:
     """Make an event of the cells of a row, by column."""
 
     def said(column: str) -> str:
@@ -173,7 +173,7 @@ def draft_of(row: dict[str, str], assumed: Assumed, now: datetime) -> Draft:
     content = "\x1f".join(f"{column}={value}" for column, value in sorted(row.items()) if value)
     content += f"\x1f{assumed.provider}\x1f{assumed.model}"
     source_id = f"{event.request_id}\x1f{event.attempt}" if event.request_id else ""
-    return Draft(event, content, source_id)
+    return Draft(event, content, source_id, line)
 
 
 def _usage(row: dict[str, str]) -> Usage:
