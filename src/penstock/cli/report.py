@@ -231,14 +231,15 @@ def _say_overlaps(answer: "Counted", file: Any) -> None:
     for one in answer.left_out:
         where = f"{counted(one.models, 'model')} on {counted(one.days, 'day')}"
         charged = "" if one.provider_cost is None else f"; it says {amount(one.provider_cost, 4)} was charged"
-        best = " and ".join(one.instead)
+        best, counts = " and ".join(one.instead), "counts" if len(one.instead) == 1 else "count"
         say(f"Left out: {counted(one.events, 'event')} of {one.source}, {amount(one.cost, 4)}{charged}: "
-            f"{best} {'counts' if len(one.instead) == 1 else 'count'} for the same {where}, {amount(one.counted_cost, 4)}", "dim")  # fmt: skip
+            f"{best} {counts} for the same {where}, {amount(one.counted_cost, 4)}", "dim")  # fmt: skip
         tokens = one.input_tokens + one.output_tokens
         if tokens > one.counted_tokens:
             say(f"  {one.source} holds more tokens ({tokens:,}, not {one.counted_tokens:,}): some traffic seems to "
                 f"pass {best} by. To count {one.source} instead: --sources {one.source}", "yellow")  # fmt: skip
     for twice in answer.twice:
-        say(f"Warning: {' and '.join(twice.sources)} {'both' if len(twice.sources) == 2 else 'all'} hold {', '.join(twice.models[:5])} on "
+        every = "both" if len(twice.sources) == 2 else "all"
+        say(f"Warning: {' and '.join(twice.sources)} {every} hold {', '.join(twice.models[:5])} on "
             f"{counted(twice.days, 'day')}, and all of it counts. If these are the same calls: "
             f"--sources {','.join(twice.sources)}", "yellow")  # fmt: skip
