@@ -12,10 +12,11 @@ from penstock.analytics import periods
 from penstock.analytics.bill import booked_bill
 from penstock.analytics.change import change, document, rates_in
 from penstock.analytics.chargeback import chargeback
+from penstock.analytics.commitments import Term
 from penstock.analytics.efficiency import efficiency
 from penstock.analytics.failures import failures
 from penstock.analytics.latency import latency
-from penstock.analytics.ptu_use import Term, offer_of, ptu_use
+from penstock.analytics.ptu_use import offer_of, ptu_use
 from penstock.analytics.reconcile import EXPLAINED, Effect, as_dollars, reconcile
 from penstock.analytics.runs import iterations
 from penstock.analytics.shared_costs import Chargeback
