@@ -13,10 +13,20 @@ from xml.etree import ElementTree as ET
 
 from penstock.cli.main import main
 
+IGNORES = "it wants a status in every row and ignores its own condition, that there is an id"
+FOLLOWS = "it is made of others, of which one is waived"
 WAIVED = {
     "InvoiceId-C-005-C": "InvoiceId must not be null; InvoiceId-C-004 wants it null, and the ledger knows no invoices",
+    "CapacityReservationStatus-C-004-C": IGNORES,
+    "CommitmentDiscountStatus-C-004-C": IGNORES,
+    "CapacityReservationStatus-C-000-C": FOLLOWS,
+    "CapacityReservationStatus-C-002-C": FOLLOWS,
+    "CommitmentDiscountStatus-C-000-C": FOLLOWS,
+    "CommitmentDiscountStatus-C-002-C": FOLLOWS,
+    "CostAndUsage-D-000-M": FOLLOWS,
+    "CostAndUsage-D-002-M": FOLLOWS,
 }
-"""Rules that fail, and why."""
+"""Rules that fail whatever is written, and why."""
 DATA = Path(__file__).parents[1] / "tests/data"
 LOGS = ("litellm_spend_logs.jsonl", "openai_costs.json", "anthropic_usage.json", "azure_metrics.json")
 PTUS = """at,provider,model,deployment_type,region,deployment,team,key,input_tokens,output_tokens
@@ -50,19 +60,20 @@ def penstock(folder: Path, *words: str) -> None:
             sys.exit(f"penstock {' '.join(words)}: exit code {end.code}")
 
 
-def failures(validator: Path, file: Path) -> list[str]:
+def failures(validator: Path, file: Path) -> set[str]:
     """Return the rules of 1.2 that a file fails."""
     report = file.with_suffix(f"{file.suffix}.xml")
     [rules] = validator.parent.parent.glob("lib/python*/site-packages/focus_validator")
     subprocess.run(
         [validator, "--data-file", file, "--validate-version", "1.2.0.1", "--block-download",
+         "--applicability-criteria", "ALL",  # or else rules for commitments, regions, ... are passed over
          "--output-type", "unittest", "--output-destination", report],
         cwd=rules.parent, check=True, stdout=subprocess.DEVNULL,  # it opens its tables relative to that folder
     )  # fmt: skip
     root = ET.parse(report).getroot()
     if not root.findall(".//testcase"):
         sys.exit(f"{file.name}: the validator checked nothing")
-    return sorted({str(one.get("name")) for one in root.iter("failure")})
+    return {str(one.get("name")) for one in root.iter("failure")}
 
 
 def check(tools: Path, folder: Path) -> bool:
@@ -74,8 +85,10 @@ def check(tools: Path, folder: Path) -> bool:
     for name in ("focus-1.2.csv", "focus-1.2.parquet"):
         penstock(folder, "export", str(folder / name), "--format", "focus-1.2")
         found = failures(tools / "focus-validator", folder / name)
-        print(f"{name}: fails {', '.join(found) or 'nothing'}; waived: {', '.join(WAIVED)}")
-        well = well and found == sorted(WAIVED)
+        for rule in sorted(WAIVED.keys() ^ found):
+            print(f"{name}: {rule} {'passes now and need not be waived' if rule in WAIVED else 'fails'}")
+        print(f"{name}: fails {len(found)} rules, {len(WAIVED.keys() & found)} of them waived")
+        well = well and found == WAIVED.keys()
     file = folder / "focus-1.4.csv"
     penstock(folder, "export", str(file), "--format", "focus-1.4")
     lint = subprocess.run([tools / "focus-toolkit", "validate", file, "--dataset", "cost-and-usage"], check=False)
