@@ -1,10 +1,11 @@
 # Two commands do everything: `make demo` and `make test`. Both set up what they need, and are quick a second time.
 PYTHON ?= python3
+PYTHON312 ?= python3.12
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock bench bench-pins soak search fuzz spark kql clean
+.PHONY: help demo test check format lock bench bench-pins soak search fuzz spark focus kql clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -45,6 +46,7 @@ lock: $(VENV)/.dev  ## Resolve the dependencies anew, with hashes
 	@$(VENV)/bin/uv pip compile $(LOCK) pyproject.toml requirements/build.in --extra otel -c requirements/dev.txt -o requirements/runtime.txt
 	@$(VENV)/bin/uv pip compile $(LOCK) pyproject.toml --extra spark -c requirements/dev.txt -o requirements/spark.txt
 	@$(VENV)/bin/uv pip compile $(LOCK) requirements/fuzz.in -o requirements/fuzz.txt
+	@$(VENV)/bin/uv pip compile $(LOCK) --python-version 3.12 requirements/focus.in -o requirements/focus.txt
 
 bench: $(VENV)/.dev  ## Measure everything beside other gateways (20 minutes), and write benchmarks/RESULTS.md and PROFILE.md
 	@$(VENV)/bin/python -m benchmarks --full --peers --write benchmarks
@@ -70,6 +72,11 @@ fuzz: $(VENV)/.dev  ## Look for bytes that are understood in two ways, a minute 
 spark: $(VENV)/.dev  ## Ask the ledger's questions of Spark too (a large download; needs Java)
 	@$(PIP) install --require-hashes -r requirements/spark.txt
 	@$(VENV)/bin/python -m pytest tests/ledger/test_spark.py
+
+focus: $(VENV)/.runtime  ## Ask the FOCUS validators about exported files (a large download; needs Python 3.12)
+	@test -x $(VENV)/focus/bin/python || $(PYTHON312) -m venv $(VENV)/focus
+	@$(VENV)/focus/bin/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements/focus.txt
+	@$(VENV)/bin/python tools/check_focus.py $(VENV)/focus/bin
 
 kql:  ## Ask Microsoft's language service about the KQL queries (downloads it; needs Node.js)
 	@cd tools/kql && npm ci --silent

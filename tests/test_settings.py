@@ -1,5 +1,6 @@
 """The settings file: what it may say, and what it is told when it says something else."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,19 @@ def test_keys_that_are_named_and_missing_are_found():
     settings = parse(PROVIDER + 'api_key_env = "A_KEY"\n')
     assert missing_keys(settings, {}) == [("a", "A_KEY")]
     assert missing_keys(settings, {"A_KEY": "x"}) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ("ptus = 0", "ptus: 0 is none at all"), ("to = 2026-02-01", "2026-02-01 is before 2026-03-01"),
+        ('model = "gpt-2"', "cannot be provisioned"), ("dollars_per_month = 0", "a price is more than 0"),
+    ],
+)  # fmt: skip
+def test_a_commitment_that_cannot_be_is_one_sentence(row, sentence):
+    said = {"model": 'model = "gpt-4.1"', "ptus": "ptus = 50", "from": "from = 2026-03-01"}
+    said[row.split()[0]] = row
+    text = "\n".join(["[[commitments]]", 'name = "reserved"', *said.values()])
+    with pytest.raises(SettingsError, match=re.escape(sentence)) as error:
+        parse(text)
+    assert "commitments[0]" in str(error.value)

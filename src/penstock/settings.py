@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from penstock.analytics.commitments import Commitment
 from penstock.analytics.report_schedule import AnomalyWatch, ScheduledReport
 from penstock.analytics.shared_costs import Chargeback
 from penstock.errors import InputError, SettingsError
@@ -114,6 +115,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reports: tuple[ScheduledReport, ...] = ()
     anomalies: AnomalyWatch = AnomalyWatch()
     chargeback: Chargeback = Chargeback()
+    commitments: tuple[Commitment, ...] = ()
     unit_economics: UnitEconomicsSettings = UnitEconomicsSettings()
     proof: ProofSettings = ProofSettings()
     budgets: tuple[Budget, ...] = ()
@@ -268,6 +270,12 @@ def _check(settings: Settings, name: str) -> None:
         wrong = channel.wrong()
         if wrong:
             raise SettingsError(name, f"alerts[{number}].{wrong[0]}", wrong[1])
+    _check_unique(name, "commitments", [row.name for row in settings.commitments])
+    for number, commitment in enumerate(settings.commitments):
+        try:
+            commitment.check()
+        except InputError as error:
+            raise SettingsError(name, f"commitments[{number}]", str(error)) from None
     _check_sent(settings, name)
     _check_rules(settings, name)
     for most in ("most_values", "most_series"):

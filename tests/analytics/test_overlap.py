@@ -1,5 +1,7 @@
+import re
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from tests.analytics.made import MARCH, correction, event
@@ -45,6 +47,20 @@ def test_every_format_has_a_level_and_the_gateway_comes_before_all():
     ranks = [rank(name) for name in ("gateway", "litellm", "openai_usage", "openai_costs")]
     assert ranks == sorted(ranks)
     assert rank("made by a plugin") == rank("litellm")
+
+
+@pytest.mark.parametrize("level", range(1, 5))
+def test_levels_are_those_of_the_page_on_importing(level):
+    page = (Path(__file__).parents[2] / "docs/importing.md").read_text("utf-8")
+    [row] = re.findall(rf"^\| {level}[ ,].*$", page, re.MULTILINE)
+    assert {name for name, kind in KINDS.items() if kind == LEVELS[level - 1]} == set(re.findall(r"`(\w+)`", row))
+
+
+def test_logs_count_instead_of_the_usage_report_of_the_same_calls(ledger):
+    book(ledger, event(source="langfuse", cost=Decimal(3)), event(source="openai_usage", cost=Decimal(5)))
+    answer = counted(Once(ledger.moment()))
+    assert (answer.spend.total, answer.twice) == (3, ())
+    assert [(one.source, one.instead) for one in answer.left_out] == [("openai_usage", ("langfuse",))]
 
 
 def test_a_ledger_with_one_source_is_summed_as_ever(ledger):

@@ -126,7 +126,7 @@ def test_a_period_without_events_says_how_to_get_some(capsys, ledger):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--by", "colour"], "'colour'"), (["--from", "2026-03-15", "--to", "2026-03-14"], "is not before"),
+        (["--by", "colour"], "'colour'"), (["--from", "2026-03-15", "--to", "2026-03-14"], "no time between"),
         (["--from", "soon"], "'soon'"), (["--only", "team"], "--only team=support"),
         (["--csv", "--json"], "choose one"), (["--to", "9999-12-31"], "beyond the calendar"),
         (["--time-zone", "Mars"], "'Mars'"), (["--data", "nowhere"], "There is no ledger in nowhere"),

@@ -42,6 +42,22 @@ def test_the_table_is_what_people_see(capsys, ledger):
     ]
 
 
+def test_what_has_no_price_is_not_charged_as_zero(capsys, tmp_path):
+    data = imported(
+        tmp_path,
+        "at,provider,model,input_tokens,team\n2026-03-14,azure,gpt-4o,1000000,red\n2026-03-14,azure,odd,5,red\n",
+    )
+    assert shown(capsys, "chargeback", "--statement", "red", "--data", data)[1:] == [
+        "item    events      input  output    amount",
+        "gpt-4o       1  1,000,000       0   $2.5000",
+        "odd          1          5       0  unpriced",
+        "total        2                      $2.5000",
+        "Warning: 1 event has no price: not in the total.",
+    ]
+    assert penstock("report", "chargeback", "--csv", "--data", data) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["red,direct,gpt-4o,,2.50", "red,direct,odd,,"]
+
+
 def test_shared_costs_of_the_settings_and_of_options_are_added(capsys, ledger, tmp_path):
     settings = tmp_path / "penstock.toml"
     settings.write_text(

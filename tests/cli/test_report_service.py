@@ -26,6 +26,23 @@ def wide_screen(monkeypatch):
     monkeypatch.setattr(console, "_width", 130)
 
 
+def test_an_unknown_cost_is_not_shown_as_none(capsys, tmp_path):
+    data = imported(
+        tmp_path,
+        "at,provider,model,input_tokens,app,status,run\n"
+        "2026-03-14T10:00:00Z,azure,odd,1000,bot,500,trip\n2026-03-14T11:00:00Z,azure,gpt-4o,1000,desk,200,\n",
+    )
+    kpi = tmp_path / "kpi.csv"
+    kpi.write_text("date,metric,value,app\n2026-03-14,tickets,4,bot\n")
+    for words, line in (
+        (["errors"], "odd 1 1 100.00% 0 unpriced - 0.0 s 0 of 1"),
+        (["runs"], "bot 1 1 1.0 1.0 1 0 unpriced unpriced unpriced"),
+        (["runs"], "trip bot 1 1 0 1,000 0 unpriced 0.0"),
+        (["unit", "--metrics", kpi, "--by", "app"], "bot 1 4 unpriced unpriced - - - - -"),
+    ):
+        assert line in [" ".join(one.split()) for one in shown(capsys, *words, "--data", data)]
+
+
 def test_failures_have_a_rate_a_cost_and_causes(capsys, ledger):
     found = document(capsys, "errors", "--data", ledger)
     gpt, mini = found["rows"]

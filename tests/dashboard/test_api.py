@@ -17,9 +17,9 @@ VALUES = {
     "floor": "1", "detector": "3x", "team": "support", "app": "helpdesk", "model": "gpt-4o", "only": "team=support",
     "lines": "app", "untagged": "even", "longest": "3", "metric": "tickets", "per": "day", "value_each": "2.50",
     "period": "7d", "kind": "anomaly", "value_metric": "tickets", "cost_metric": "tickets", "investment": "9",
-    "sources": "all",
+    "sources": "all", "from": "7d",
 }  # fmt: skip
-"""What parameters are given, where it is not a time."""
+"""What parameters are given; the others are times."""
 NEEDS_MORE = ("/api/reports/ptu", "/api/reports/reconcile")
 """Reports of which this ledger knows nothing; they have tests of their own."""
 
@@ -130,6 +130,24 @@ def test_time_is_cut_where_it_is_said(browse: Open) -> None:
     days = client.get("/api/spend?by=day&time_zone=Asia/Tokyo").json()["rows"]
     assert [row["day"] for row in days] == ["2026-11-21", "2026-11-23"]
     assert client.get("/api/spend?time_zone=Mars").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["spend", "requests", "savings", "reports/change", "reports/chargeback", "reports/tokens", "reports/errors",
+             "reports/latency", "reports/runs", "reports/unit", "reports/ptu", "reports/reconcile"],
+)  # fmt: skip
+def test_times_the_wrong_way_round_are_refused_and_not_empty(two: TestClient, path: str) -> None:
+    reply = two.get(f"/api/{path}?from=2026-11-23&to=2026-11-20" + ("&model=gpt-4.1&ptus=1" if "ptu" in path else ""))
+    assert reply.status_code == 400
+    assert "no time between 2026-11-23 and 2026-11-20" in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["change?", "ptu?model=gpt-4.1&ptus=1&"])
+def test_what_ends_now_cannot_begin_later(two: TestClient, path: str) -> None:
+    reply = two.get(f"/api/reports/{path}from=2027-01-01")
+    assert (reply.status_code, reply.json()["error"]["message"]) == (
+        400, "from is not before now: there is no time between them.",
+    )  # fmt: skip
 
 
 def test_an_unpriced_request_has_no_cost_in_the_document(two: TestClient) -> None:

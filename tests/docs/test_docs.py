@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from penstock import errors, settings
-from penstock.analytics import report_schedule, shared_costs
+from penstock.analytics import commitments, report_schedule, shared_costs
 from penstock.cli.main import COMMANDS
 from penstock.policies.alerts import KINDS
 
@@ -24,7 +24,7 @@ STRUCTS = [
     settings.Routing, settings.Automatic, settings.Cascade, settings.Classifier, settings.ProofSettings,
     settings.KeySettings, settings.MetricsSettings, settings.Channel, settings.Budget, settings.Limit,
     settings.BudgetSettings, settings.TelemetrySettings, shared_costs.Chargeback, shared_costs.SharedCost,
-    settings.UnitEconomicsSettings,
+    commitments.Commitment,    settings.UnitEconomicsSettings,
     report_schedule.ScheduledReport, report_schedule.AnomalyWatch,
 ]  # fmt: skip
 
@@ -37,10 +37,10 @@ def test_every_command_is_documented(command):
 @pytest.mark.parametrize("struct", STRUCTS, ids=lambda struct: struct.__name__)
 def test_every_setting_is_documented_with_its_default(struct):
     for field in msgspec.structs.fields(struct):
-        row = re.search(rf"^\| `{field.name}` \| (.*?) \|", SETTINGS, re.MULTILINE)
-        assert row or f"[server.{field.name}]" in SETTINGS, field.name
+        row = re.search(rf"^\| `{field.encode_name}` \| (.*?) \|", SETTINGS, re.MULTILINE)
+        assert row or f"[server.{field.encode_name}]" in SETTINGS, field.name
         if isinstance(field.default, (int, float)) and not isinstance(field.default, bool):
-            assert f"| `{field.name}` | `{field.default}` |" in SETTINGS, field.name
+            assert f"| `{field.encode_name}` | `{field.default}` |" in SETTINGS, field.name
 
 
 def test_every_error_code_of_the_gateway_is_documented():

@@ -22,6 +22,15 @@ def until(text: str, now: datetime, place: tzinfo = UTC) -> datetime:
     return _instants(text, now, place)[1]
 
 
+def between(begin: str, end: str, now: datetime, place: tzinfo = UTC) -> tuple[datetime | None, datetime | None]:
+    """Return the first instant and the first one after, None where nothing was said; none between is an InputError."""
+    first = since(begin, now, place) if begin else None
+    last = until(end, now, place) if end else None
+    if first and last and first >= last:
+        raise InputError(f"There is no time between {begin} and {end}: the begin must come before the end")
+    return first, last
+
+
 def _instants(text: str, now: datetime, place: tzinfo) -> tuple[datetime, datetime]:
     try:
         return _bounds(text, now, place)

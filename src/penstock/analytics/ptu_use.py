@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
 from penstock.analytics.attempts import attempts_of
+from penstock.analytics.commitments import Term
 from penstock.analytics.efficiency import ratio
 from penstock.analytics.question import trimmed
 from penstock.analytics.spend import add
@@ -24,10 +25,6 @@ MONTH_MINUTES = 43_800
 """730 hours."""
 CACHED = ("cache_read", "cache_read_audio", "cache_read_image")
 CENTS = Decimal("0.000001")
-
-
-Term = Literal["hourly", "month", "year"]
-"""How PTUs are paid."""
 
 
 class PtuUse(Struct, frozen=True, kw_only=True):

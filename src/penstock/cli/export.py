@@ -1,14 +1,16 @@
 """`penstock export`: the ledger for other tools."""
 
 import sys
+from collections.abc import Iterator
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from penstock.cli import export_files
-from penstock.cli.export_options import BookRates, span
+from penstock.cli.export_options import BookRates
 from penstock.cli.options import Common, answer_no, console, counted, dollars, print_json
 
 HELP = """
@@ -53,25 +55,31 @@ def export(
     common: Common | None = None,
 ) -> None:
     """Write the ledger for other tools: FOCUS 1.2 or 1.4, or its events."""
+    from penstock.analytics.periods import between
     from penstock.app import ledger_for
     from penstock.errors import InputError
+    from penstock.metering.event import utc_now
     from penstock.settings import load
 
     common = common or Common()
     chosen = format_ or SUFFIXES.get(file.suffix)
     if chosen is None:
         raise InputError(f"{file}: the name does not say which format. Add --format, as in: --format focus-1.2")
-    since, until = span(from_, to)
-    with ledger_for(load(common.config, data=common.data), create=False) as ledger:
+    settings, now = load(common.config, data=common.data), utc_now()
+    since, until = between(from_, to, now)
+    with ledger_for(settings, create=False) as ledger:
         if chosen in ("csv", "parquet", "jsonl"):
             events = ledger.extract(file, chosen, since=since, until=until)
             _say(common, {"file": file, "format": chosen, "events": events}, f"{events:,} events written to {file}")
             return
+        from penstock.analytics.committed import committed
         from penstock.analytics.overlap import Once, counted_events
+        from penstock.app import catalog_for
+        from penstock.ledger.columns import EXACT
         from penstock.ledger.exporters.charges import Charge, Unpriced, charges
-        from penstock.ledger.exporters.focus import row_of, write
+        from penstock.ledger.exporters.focus import row_of, rows_of, write
 
-        left, total = Unpriced(), Decimal(0)
+        left, total, ptus = Unpriced(), Decimal(0), Decimal(0)
         version: Any = chosen.removeprefix("focus-")
 
         def row(charge: Charge) -> dict[str, Any]:
@@ -79,14 +87,24 @@ def export(
             total += charge.cost
             return row_of(charge, version, billing_account)
 
-        table = counted_events(Once(ledger.moment()), since=since, until=until)
-        found = charges(table, BookRates(ledger), left)
-        rows = write(file, map(row, found), version, "parquet" if file.suffix == ".parquet" else "csv")
+        source = Once(ledger.moment())
+
+        def capacity() -> Iterator[dict[str, Any]]:
+            nonlocal ptus
+            for one in settings.commitments:
+                days = list(committed(source, one, catalog_for(settings), since=since, until=until, now=now))
+                ptus += sum((EXACT.multiply(day.rate, day.hours) for day in days), Decimal(0))
+                yield from rows_of(days, version, billing_account)
+
+        found = charges(counted_events(source, since=since, until=until), BookRates(ledger), left)
+        form: Any = "parquet" if file.suffix == ".parquet" else "csv"
+        rows = write(file, chain(map(row, found), capacity()), version, form)
     document = {
-        "file": file, "format": chosen, "rows": rows, "cost": total, "unpriced_events": left.events,
-        "unpriced_tokens": left.tokens, "from": since, "to": until,
+        "file": file, "format": chosen, "rows": rows, "cost": total, "commitments": ptus,
+        "unpriced_events": left.events, "unpriced_tokens": left.tokens, "from": since, "to": until,
     }  # fmt: skip
-    _say(common, document, f"{counted(rows, 'row')} of {chosen}, {dollars(total)}, written to {file}")
+    paid = f" and {dollars(ptus)} of commitments" if ptus else ""
+    _say(common, document, f"{counted(rows, 'row')} of {chosen}, {dollars(total)}{paid}, written to {file}")
     if left.events:
         some = counted(left.events, "event", "have")
         print(f"{some} no price and {'is' if left.events == 1 else 'are'} not in the file ({left.tokens:,} tokens). "

@@ -62,14 +62,16 @@ def star(
     """Write a star schema in Parquet: facts of usage and charges, and their dimensions, as for Power BI."""
     from penstock.analytics.attempts import attempts_of
     from penstock.analytics.overlap import Once, counted_events
+    from penstock.analytics.periods import between
     from penstock.app import ledger_for
-    from penstock.cli.export_options import BookRates, span
+    from penstock.cli.export_options import BookRates
     from penstock.ledger.exporters.charges import Unpriced, charges
     from penstock.ledger.exporters.star import write
+    from penstock.metering.event import utc_now
     from penstock.settings import load
 
     common = common or Common()
-    since, until = span(from_, to)
+    since, until = between(from_, to, utc_now())
     left = Unpriced()
     with ledger_for(load(common.config, data=common.data), create=False) as ledger:
         table = counted_events(Once(ledger.moment()), since=since, until=until)

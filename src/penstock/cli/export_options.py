@@ -1,25 +1,11 @@
-"""What the commands of `penstock export` share: a span of time, and the rates of the prices that were used."""
+"""What the commands of `penstock export` share: the rates of the prices that were used."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from penstock.ledger.store import Ledger
-
-
-def span(from_: str, to: str) -> tuple[datetime | None, datetime | None]:
-    """Read `--from` and `--to`. Raises InputError where there is no time between them."""
-    from penstock.analytics import periods
-    from penstock.errors import InputError
-    from penstock.metering.event import utc_now
-
-    now = utc_now()
-    since, until = (periods.since(from_, now) if from_ else None), (periods.until(to, now) if to else None)
-    if since and until and since >= until:
-        raise InputError(f"--from {from_} is not before --to {to}: there is no time between them")
-    return since, until
 
 
 class BookRates:

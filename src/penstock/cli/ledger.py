@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -125,14 +124,16 @@ def export(
 
     In Parquet an amount is DECIMAL(38,18), in CSV and JSON a decimal text. Times are UTC.
     """
+    from penstock.analytics.periods import between
     from penstock.errors import InputError
+    from penstock.metering.event import utc_now
 
     common = common or Common()
     forms: dict[str, Form] = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
     chosen = form or forms.get(file.suffix)
     if chosen is None:
         raise InputError(f"{file}: the name does not say which format. Add --format parquet, csv or jsonl.")
-    since, until = _span(from_, to)
+    since, until = between(from_, to, utc_now())
     with _open(common) as ledger, _bars(common) as progress:
         events = ledger.extract(file, chosen, since=since, until=until, progress=progress)
     if common.json:
@@ -188,11 +189,13 @@ def reprice(
     Each event is priced as of its own time. Events without a price get one if there is one now. Doing it twice
     changes nothing the second time.
     """
+    from penstock.analytics.periods import between
     from penstock.app import keep_books
+    from penstock.metering.event import utc_now
     from penstock.settings import load
 
     common = common or Common()
-    since, until = _span(from_, to)
+    since, until = between(from_, to, utc_now())
     with _open(common) as ledger, _bars(common) as progress:
         catalog = keep_books(load(common.config, data=common.data), ledger)
         found = ledger.reprice(catalog, since=since, until=until, progress=progress)
@@ -240,19 +243,6 @@ def _open(common: Common) -> Iterator["Ledger"]:
     settings = load(common.config, data=common.data)
     with Ledger.open(settings.data, create=False, objects=settings.ledger.objects or None) as ledger:
         yield ledger
-
-
-def _span(from_: str, to: str) -> tuple[datetime | None, datetime | None]:
-    from penstock.analytics import periods
-    from penstock.errors import InputError
-    from penstock.metering.event import utc_now
-
-    now = utc_now()
-    since = periods.since(from_, now) if from_ else None
-    until = periods.until(to, now) if to else None
-    if since and until and since >= until:
-        raise InputError(f"--from {from_} is not before --to {to}: there is no time between them")
-    return since, until
 
 
 def _agreed(question: str) -> bool:

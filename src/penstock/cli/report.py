@@ -145,8 +145,7 @@ def _show(
     for row in found.rows:
         cells = [escape(row.group[name]) or "(none)" for name in names]
         counts = [f"{row.events:,}", f"{row.input_tokens:,}", _share(row.cached_tokens, row.input_tokens)]
-        nothing_known = row.unpriced_events and not row.cost  # zero would be a claim
-        cost = "unpriced" if nothing_known else amount(row.cost, places)
+        cost = known_amount(row.cost, row.unpriced_events, places)
         money = [f"{row.output_tokens:,}", cost, _share(row.cost, found.total)]
         grid.add_row(*cells, *counts, *money, *([bar(row.cost, most, size)] if bars else []))
     if names:
@@ -174,6 +173,11 @@ def _show(
 
 def _share(part: Decimal | int, whole: Decimal | int) -> str:
     return f"{Decimal(part) / Decimal(whole):.1%}" if whole else "-"
+
+
+def known_amount(cost: Decimal, unpriced: int, places: int) -> str:
+    """Write dollars; where nothing is known but that events have no price, zero would be a claim."""
+    return "unpriced" if unpriced and not cost else amount(cost, places)
 
 
 def amount(cost: Decimal, places: int) -> str:
@@ -227,14 +231,15 @@ def _say_overlaps(answer: "Counted", file: Any) -> None:
     for one in answer.left_out:
         where = f"{counted(one.models, 'model')} on {counted(one.days, 'day')}"
         charged = "" if one.provider_cost is None else f"; it says {amount(one.provider_cost, 4)} was charged"
-        best = " and ".join(one.instead)
+        best, counts = " and ".join(one.instead), "counts" if len(one.instead) == 1 else "count"
         say(f"Left out: {counted(one.events, 'event')} of {one.source}, {amount(one.cost, 4)}{charged}: "
-            f"{best} counts for the same {where}, {amount(one.counted_cost, 4)}", "dim")  # fmt: skip
+            f"{best} {counts} for the same {where}, {amount(one.counted_cost, 4)}", "dim")  # fmt: skip
         tokens = one.input_tokens + one.output_tokens
         if tokens > one.counted_tokens:
             say(f"  {one.source} holds more tokens ({tokens:,}, not {one.counted_tokens:,}): some traffic seems to "
                 f"pass {best} by. To count {one.source} instead: --sources {one.source}", "yellow")  # fmt: skip
     for twice in answer.twice:
-        say(f"Warning: {' and '.join(twice.sources)} both hold {', '.join(twice.models[:5])} on "
-            f"{counted(twice.days, 'day')}, and both count. If these are the same calls: "
+        every = "both" if len(twice.sources) == 2 else "all"
+        say(f"Warning: {' and '.join(twice.sources)} {every} hold {', '.join(twice.models[:5])} on "
+            f"{counted(twice.days, 'day')}, and all of it counts. If these are the same calls: "
             f"--sources {','.join(twice.sources)}", "yellow")  # fmt: skip

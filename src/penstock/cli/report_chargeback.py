@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from rich.markup import escape
 
 from penstock.cli.options import Common, console, counted, plain, print_json, table
-from penstock.cli.report import amount
+from penstock.cli.report import amount, known_amount
 from penstock.cli.report_options import Asked, dimensions, dollars_of, flat, pairs, say, say_nothing_found
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def _print_csv(found: "Charged", chosen: "list[Statement]", by: str, *, whole: b
     writer.writerow([by, "kind", "item", "share", "amount"])
     for one in chosen:
         for row in one.lines:
-            writer.writerow([one.name, "direct", " / ".join(row.group.values()), "", plain(row.cost)])
+            cost = "" if row.unpriced_events and not row.cost else plain(row.cost)
+            writer.writerow([one.name, "direct", " / ".join(row.group.values()), "", cost])
         if rounded := one.direct - sum((row.cost for row in one.lines), Decimal(0)):
             writer.writerow([one.name, "rounding", "to whole cents", "", plain(rounded)])
         for share in one.shares:
@@ -199,7 +200,7 @@ def _show_statement(one: "Statement", period: str, *, cents: bool) -> None:
     for row in one.lines:
         counts = [f"{n:,}" for n in (row.events, row.input_tokens, row.output_tokens)]
         item = " / ".join(value or "(none)" for value in row.group.values()) or "direct"
-        grid.add_row(escape(item), *counts, amount(row.cost, places))
+        grid.add_row(escape(item), *counts, known_amount(row.cost, row.unpriced_events, places))
     for share in one.shares:
         grid.add_row(
             f"{share.share:.2%} of {escape(share.pool)} ({share.split})", "", "", "", amount(share.amount, places)
@@ -208,7 +209,7 @@ def _show_statement(one: "Statement", period: str, *, cents: bool) -> None:
     grid.add_row("total", f"{one.events:,}", "", "", amount(one.total, places), style="bold")
     console.print(grid)
     if one.unpriced_events:
-        say(f"Warning: {counted(one.unpriced_events, 'event', 'have')} no price and are not in the total.", "yellow")
+        say(f"Warning: {counted(one.unpriced_events, 'event', 'have')} no price: not in the total.", "yellow")
 
 
 def _share(part: Decimal, whole: Decimal) -> str:

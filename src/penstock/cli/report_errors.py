@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from rich.markup import escape
 
 from penstock.cli.options import Common, console, counted, table
-from penstock.cli.report import amount
+from penstock.cli.report import amount, known_amount
 from penstock.cli.report_options import (
     Asked,
     grid_by,
@@ -80,10 +80,10 @@ def _show(found: "list[Failures]", names: tuple[str, ...]) -> None:
 
 def _cells(one: "Failures") -> list[str]:
     later = f"{one.answered_later:,} of {one.failed_requests:,}" if one.failed_requests else "-"
+    wasted = known_amount(one.wasted, one.unpriced_failed, 2 if one.wasted >= 100 else 4)
     return [
         f"{one.events:,}", f"{one.failed:,}", _percent(one.failed_share), f"{one.aborted:,}",
-        amount(one.wasted, 2 if one.wasted >= 100 else 4), _percent(one.wasted_share), f"{one.wasted_seconds:,.1f} s",
-        later,
+        wasted, _percent(one.wasted_share), f"{one.wasted_seconds:,.1f} s", later,
     ]  # fmt: skip
 
 

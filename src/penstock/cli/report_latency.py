@@ -55,7 +55,7 @@ def _show(found: "list[Latency]", names: tuple[str, ...]) -> None:
         )  # fmt: skip
     show(grid, ("p90", "first p95", "p99", "tokens/s", "first p50", "calls"))
     if unpriced := sum(one.unpriced_events for one in found):
-        say(f"Warning: {counted(unpriced, 'call', 'have')} no price and do not count in the cost.", "yellow")
+        say(f"Warning: {counted(unpriced, 'call', 'have')} no price: not in the cost.", "yellow")
 
 
 def _time(microseconds: int | None) -> str:

@@ -45,14 +45,8 @@ class Asked:
         """Return the first instant and the first one after; None where nothing was said."""
         from penstock.analytics import periods
         from penstock.analytics.zones import zone
-        from penstock.errors import InputError
 
-        place = zone(self.time_zone)
-        since = periods.since(self.from_, now, place) if self.from_ else None
-        until = periods.until(self.to, now, place) if self.to else None
-        if since and until and since >= until:
-            raise InputError(f"--from {self.from_} is not before --to {self.to}: there is no time between them")
-        return since, until
+        return periods.between(self.from_, self.to, now, zone(self.time_zone))
 
     @property
     def where(self) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from cyclopts import App, Parameter, validators
 from rich.markup import escape
 
 from penstock.cli.options import Common, console, counted, table
-from penstock.cli.report import amount
+from penstock.cli.report import known_amount
 from penstock.cli.report_options import Asked, flat, grid_by, heads, put, say, show, tell
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def _show(found: "Iterations", names: tuple[str, ...]) -> None:
         grid.add_row(
             *heads(one.group, names), f"{one.runs:,}", f"{one.steps:,}",
             f"{one.steps_p50:,}", f"{one.steps_p95:,}", f"{one.steps_most:,}", f"{one.tool_calls:,}",
-            amount(one.cost, places), amount(one.cost_each, 4), amount(one.cost_most, places),
+            *(known_amount(cost, one.unpriced_events, decimals) for cost, decimals in
+              ((one.cost, places), (one.cost_each, 4), (one.cost_most, places))),
         )  # fmt: skip
     show(grid, ("dearest", "tool calls", "p50", "$/run"))
     if found.longest:
@@ -67,7 +68,8 @@ def _show(found: "Iterations", names: tuple[str, ...]) -> None:
             counts = (run.steps, run.failed, run.tool_calls, run.input_tokens, run.output_tokens)
             most.add_row(
                 escape(run.run), *heads(run.group, names),
-                *[f"{n:,}" for n in counts], amount(run.cost, 4), f"{(run.last - run.first).total_seconds() / 60:,.1f}",
+                *[f"{n:,}" for n in counts], known_amount(run.cost, run.unpriced_events, 4),
+                f"{(run.last - run.first).total_seconds() / 60:,.1f}",
             )  # fmt: skip
         console.print()
         show(most, ("minutes", "input", "output", "tool calls", "failed"))

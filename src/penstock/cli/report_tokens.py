@@ -78,7 +78,7 @@ def _show(found: "list[Efficiency]", names: tuple[str, ...]) -> None:
     show(grid, ("by day", "hidden", "retried", "out:in", "cut", "$/1M", "wasted", "failed", "cached", "trend"))
     if total.unpriced_events:
         some = counted(total.unpriced_events, "event", "have")
-        say(f"Warning: {some} no price and count in no dollars. See: penstock report --by model", "yellow")
+        say(f"Warning: {some} no price: in no dollars. See: penstock report --by model", "yellow")
     if total.reused:
         say(f"Note: {counted(total.reused, 'call', 'were')} answered from a response cache "
             f"({_percent(total.reused_share)}), without a provider.", "dim")  # fmt: skip

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from rich.markup import escape
 
 from penstock.cli.options import Common, counted, print_json, table
-from penstock.cli.report import amount
+from penstock.cli.report import amount, known_amount
 from penstock.cli.report_options import Asked, dimensions, dollars_of, flat, say, show
 
 if TYPE_CHECKING:
@@ -133,8 +133,8 @@ def _begin(row: "Unit", per: str) -> str:
 def _cells(row: "Unit") -> list[str]:
     cost = row.spend + row.other_cost
     return [
-        str(row.days), f"{row.outcomes:,f}", amount(cost, 2 if cost >= 100 else 4),
-        "-" if row.cost_per_outcome is None else amount(row.cost_per_outcome, 6),
+        str(row.days), f"{row.outcomes:,f}", known_amount(cost, row.unpriced_events, 2 if cost >= 100 else 4),
+        "-" if row.cost_per_outcome is None else known_amount(row.cost_per_outcome, row.unpriced_events, 6),
         "-" if row.value is None else amount(row.value, 2), "-" if row.net is None else amount(row.net, 2),
         "-" if row.margin is None else f"{row.margin:.2%}",
         "-" if row.roi_multiple is None else f"{row.roi_multiple:,.1f}x",

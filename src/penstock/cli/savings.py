@@ -58,8 +58,7 @@ def savings(
     common = common or Common()
     settings, now = load(common.config, data=common.data), utc_now()
     terms = terms_of(settings)
-    since = periods.since(from_, now) if from_ else None
-    until = periods.until(to, now) if to else None
+    since, until = periods.between(from_, to, now)
     with ledger_for(settings, create=False) as ledger:
         found = [one for one in savings_of(ledger, since=since, until=until, terms=terms) if lever in ("", one.lever)]
     if common.json:

@@ -32,8 +32,7 @@ def classifier(
 
     common = common or Common()
     now = utc_now()
-    since = periods.since(from_, now) if from_ else None
-    until = periods.until(to, now) if to else None
+    since, until = periods.between(from_, to, now)
     with ledger_for(load(common.config, data=common.data), create=False) as ledger:
         found = classifier_shadow(ledger.moment(), since=since, until=until)
     if common.json:

@@ -25,9 +25,7 @@ def get_spend(house: House, fields: dict[str, str]) -> tuple[str, bytes]:
     if form not in ("json", "csv"):
         raise InputError(f"format must be json or csv, not {form!r}.")
     time_zone = fields.get("time_zone", "UTC")
-    now, place = house.now(), zone(time_zone)
-    since = periods.since(fields["from"], now, place) if "from" in fields else None
-    until = periods.until(fields["to"], now, place) if "to" in fields else None
+    since, until = periods.between(fields.get("from", ""), fields.get("to", ""), house.now(), zone(time_zone))
     answer = counted(
         house.source(fields), by=names, since=since, until=until, time_zone=time_zone, where=where_of(fields)
     )
@@ -47,9 +45,8 @@ def get_spend(house: House, fields: dict[str, str]) -> tuple[str, bytes]:
 def get_requests(house: House, fields: dict[str, str]) -> dict[str, Any]:
     """Answer `/api/requests`."""
     fields = checked(fields, requests_.FIELDS)
-    page, now = number(fields, "page", 1, requests_.LAST), house.now()
-    since = periods.since(fields["from"], now) if "from" in fields else None
-    until = periods.until(fields["to"], now) if "to" in fields else None
+    page = number(fields, "page", 1, requests_.LAST)
+    since, until = periods.between(fields.get("from", ""), fields.get("to", ""), house.now())
     where = [(name, fields[name]) for name in requests_.DIMENSIONS if name in fields]
     rows, more = requests_.listed(house, where, since, until, page)
     following = link("/api/requests", fields, page=str(page + 1)) if more else None

@@ -10,13 +10,14 @@ from penstock.analytics.anomalies import Anomaly
 from penstock.analytics.bill import BILLS, Aside
 from penstock.analytics.change import Moved
 from penstock.analytics.chargeback import Pool, Statement
+from penstock.analytics.commitments import Term
 from penstock.analytics.efficiency import Efficiency
 from penstock.analytics.failures import Failures
 from penstock.analytics.forecast import ForecastDay, Limit
 from penstock.analytics.forecast_backtest import Backtest
 from penstock.analytics.latency import Latency
 from penstock.analytics.overlap import LeftOut, Twice
-from penstock.analytics.ptu_use import PtuUse, Term
+from penstock.analytics.ptu_use import PtuUse
 from penstock.analytics.question import GRAINS
 from penstock.analytics.realised import Realised
 from penstock.analytics.reconcile import EXPLAINED, NAMES, Reconciled

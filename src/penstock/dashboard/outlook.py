@@ -95,10 +95,9 @@ def followed_anomalies(house: House, found: Anomalies, where: dict[str, str]) ->
 
 def get_savings(house: House, fields: dict[str, str]) -> dict[str, Any]:
     """Answer `/api/savings`."""
-    fields, now = checked(fields, SAVINGS_FIELDS), house.now()
+    fields = checked(fields, SAVINGS_FIELDS)
     terms: Terms = house.info.get("terms", USUAL)
-    since = periods.since(fields["from"], now) if "from" in fields else None
-    until = periods.until(fields["to"], now) if "to" in fields else None
+    since, until = periods.between(fields.get("from", ""), fields.get("to", ""), house.now())
     found = savings_of(house.ledger, since=since, until=until, terms=terms)
     return {
         "margin": terms.margin, "confidence": 1 - terms.alpha, "from": since, "to": until,

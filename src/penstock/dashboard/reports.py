@@ -12,10 +12,11 @@ from penstock.analytics import periods
 from penstock.analytics.bill import booked_bill
 from penstock.analytics.change import change, document, rates_in
 from penstock.analytics.chargeback import chargeback
+from penstock.analytics.commitments import Term
 from penstock.analytics.efficiency import efficiency
 from penstock.analytics.failures import failures
 from penstock.analytics.latency import latency
-from penstock.analytics.ptu_use import Term, offer_of, ptu_use
+from penstock.analytics.ptu_use import offer_of, ptu_use
 from penstock.analytics.reconcile import EXPLAINED, Effect, as_dollars, reconcile
 from penstock.analytics.runs import iterations
 from penstock.analytics.shared_costs import Chargeback
@@ -44,6 +45,7 @@ def get_change(house: House, fields: dict[str, str]) -> dict[str, Any]:
     by, since, until = _names(fields, "model"), *_bounds(house, fields)
     now, place = house.now(), zone(fields.get("time_zone", "UTC"))
     after = (since or periods.since("7d", now, place), until or now)
+    _refuse_nothing(*after)
     against = fields.get("against")
     before = periods.named(against, now, place) if against else periods.previous(*after, place)
     ledger = house.ledger
@@ -143,6 +145,7 @@ def get_ptu(house: House, fields: dict[str, str]) -> dict[str, Any]:
     since, until = _bounds(house, fields)
     now, place = house.now(), zone(fields.get("time_zone", "UTC"))
     since, until = since or periods.since("30d", now, place), min(until or now, now)
+    _refuse_nothing(since, until)
     offer = offer_of(
         _catalog(house), fields["model"], until, region=fields.get("region", ""),
         deployment_type=cast("Deployment", _one_of(fields, "deployment_type", get_args(Deployment))),
@@ -197,10 +200,13 @@ def _names(fields: dict[str, str], default: str, field: str = "by") -> tuple[str
 
 
 def _bounds(house: House, fields: dict[str, str]) -> tuple[datetime | None, datetime | None]:
-    now, place = house.now(), zone(fields.get("time_zone", "UTC"))
-    since = periods.since(fields["from"], now, place) if "from" in fields else None
-    until = periods.until(fields["to"], now, place) if "to" in fields else None
-    return since, until
+    place = zone(fields.get("time_zone", "UTC"))
+    return periods.between(fields.get("from", ""), fields.get("to", ""), house.now(), place)
+
+
+def _refuse_nothing(since: datetime, until: datetime) -> None:
+    if since >= until:
+        raise InputError("from is not before now: there is no time between them.")
 
 
 def where_of(fields: dict[str, str]) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from tests.ledger.importers.reading import DATA, read
 
 from penstock.errors import InputError
 from penstock.ledger.importers.drafts import Assumed, Draft, Note, Rejected, Sample
-from penstock.ledger.importers.formats import FORMATS
+from penstock.ledger.importers.formats import FORMATS, choose
 from penstock.ledger.importers.lines import sample
 
 FILES = [file for file in sorted(DATA.glob("*")) if file.suffix != ".md"]
@@ -66,3 +66,19 @@ def test_exactly_one_format_takes_a_sample_for_its_own(file):
     head = sample(file)
     fits = [name for name, format_ in FORMATS.items() if format_.sniff(head, Assumed()).fits]
     assert len(fits) == 1, fits
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("foo,bar\n1,2\n", "The nearest:\n  csv: its header has no column at, provider, model, input_tokens"),
+        ("at,provider,model,input_tokens,prompt_tokens\n", "The nearest:\n  csv: the header has two columns that mean"),
+        ('{"Items": [{"retailPrice": 0.15, "unitOfMeasure": "1M"}]}', "read by penstock prices update"),
+    ],
+)
+def test_a_file_of_no_format_is_told_what_is_nearest(tmp_path, text, said):
+    file = tmp_path / "file"
+    file.write_text(text)
+    with pytest.raises(InputError) as error:
+        choose(file, Assumed())
+    assert said in str(error.value)

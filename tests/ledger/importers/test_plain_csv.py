@@ -85,6 +85,13 @@ def test_statuses_become_outcomes():
     ]  # fmt: skip
 
 
+def test_milliseconds_may_have_a_fraction():
+    header = "at,provider,model,input_tokens,latency_ms,ttft_ms\n"
+    [found] = drafts(f"{header}2026-03-14,azure,gpt-4o,5,1021.5,0.25\n")
+    assert (found.event.duration_us, found.event.first_token_us) == (1_021_500, 250)
+    assert rejected(FORMAT, f"{header}2026-03-14,azure,gpt-4o,5,-1.5,\n") == [(2, "negative_number")]
+
+
 @pytest.mark.parametrize(
     ("header", "why"),
     [

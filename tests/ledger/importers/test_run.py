@@ -201,7 +201,7 @@ def test_one_id_with_two_contents_is_not_lost_in_silence(ledger, tmp_path):
     )
     outcome = book(file, ledger, Assumed())
     assert (outcome.new, outcome.rejected) == (2, {"repeated_id": 1})
-    assert "attempts numbers of their own" in outcome.examples[0].reason
+    assert (outcome.examples[0].line, "attempts numbers of their own" in outcome.examples[0].reason) == (3, True)
 
 
 def test_a_cut_off_gzip_is_booked_as_far_as_it_goes_and_not_complete(ledger, tmp_path):

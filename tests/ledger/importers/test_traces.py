@@ -1,5 +1,5 @@
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from tests.ledger.importers.reading import DATA, NOW, read, rejected
 
@@ -56,6 +56,29 @@ def test_a_trace_can_be_moved_in_time_with_its_distances_kept():
         datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 1, 0, 0, 30, tzinfo=UTC),
     ]  # fmt: skip
     assert moved[0].content != read(FORMAT, text, **AZURE)[0].content
+
+
+def test_a_trace_whose_times_count_from_its_start_is_put_where_the_user_says():
+    text = (
+        '{"timestamp": 0, "input_length": 6758, "output_length": 500, "hash_ids": [0, 1]}\n'
+        '{"timestamp": 3000, "input_length": -1, "output_length": 5, "hash_ids": [0]}\n'
+        '{"input_length": 1, "output_length": 5}\n'
+        '{"timestamp": 90500.5, "input_length": 12, "output_length": 5, "hash_ids": []}\n{"timestamp"\n'
+        '{"timestamp": 999999999999, "input_length": 12, "output_length": 5}\n'
+    )
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    assert not sniff(Sample(text), Assumed()).fits
+    assert "--shift-to" in sniff(Sample(text), Assumed()).why
+    assert sniff(Sample(text), Assumed(shift_to=start)).fits
+    drafts = [item.event for item in read(FORMAT, text, **AZURE, shift_to=start) if isinstance(item, Draft)]
+    assert [(event.at, event.usage) for event in drafts] == [
+        (start, Usage(input=6758, output=500)),
+        (start + timedelta(seconds=90, microseconds=500_500), Usage(input=12, output=5)),
+    ]
+    assert rejected(FORMAT, text, **AZURE, shift_to=start) == [
+        (2, "negative_number"), (3, "missing_value"), (5, "not_json"), (6, "future_date"),
+    ]  # fmt: skip
+    assert rejected(FORMAT, text, **AZURE)[0] == (1, "missing_value")
 
 
 def test_the_same_rows_with_other_line_ends_are_the_same():

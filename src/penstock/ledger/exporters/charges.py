@@ -38,6 +38,26 @@ class Charge(Struct, frozen=True, kw_only=True):
     """Of the group; it stands in its first charge only, so that it can be added up."""
 
 
+class Committed(Struct, frozen=True, kw_only=True):
+    """One day (UTC) of capacity that is paid whether it is used or not. Dollars, exact; hours of one PTU."""
+
+    name: str
+    model: str
+    deployment_type: str
+    region: str
+    term: str
+    """`month` or `year`: it was bought; `hourly`: it is paid as it runs."""
+    day: datetime
+    hours: Decimal
+    """That were paid ..."""
+    used: Decimal
+    """... and that traffic filled."""
+    rate: Decimal
+    """Dollars for one hour."""
+    list_rate: Decimal
+    """What it costs without a commitment."""
+
+
 class Unpriced(Struct, kw_only=True):
     """What no charge can be made of, because no price is known."""
 

@@ -6,11 +6,11 @@ of token and the model stand in `SkuPriceDetails` and `SkuMeter`, quantities in 
 
 import csv
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 
 from penstock.errors import InputError
 from penstock.ledger.columns import EXACT, MONEY
-from penstock.ledger.exporters.charges import Charge, first_of_month
+from penstock.ledger.exporters.charges import Charge, Committed, first_of_month
 
+DAY = timedelta(days=1)
 Version = Literal["1.2", "1.4"]
 Form = Literal["csv", "parquet"]
 
@@ -75,8 +76,6 @@ def row_of(charge: Charge, version: Version, account: str) -> dict[str, Any]:
     """Write a charge in the columns of a version; None is null."""
     group = charge.group
     day: datetime = group["day"]
-    begin, end = first_of_month(day)
-    seller, service = SELLERS.get(group["provider"], (group["provider"], group["provider"]))
     metered = charge.unit != ""
     unit, size = OTHERS.get(charge.unit, ("Tokens", 1_000_000))
     price = None if charge.rate is None else EXACT.multiply(charge.rate, Decimal(size))
@@ -84,19 +83,13 @@ def row_of(charge: Charge, version: Version, account: str) -> dict[str, Any]:
     kind = KINDS.get(charge.unit, charge.unit)
     served = f"{group['model']} {group['deployment_type']} {group['mode']}"
     sku = f"{group['provider']}/{group['model']}/{group['deployment_type']}/{group['mode']}/{charge.unit}"
-    found: dict[str, Any] = dict.fromkeys(columns(version))
+    found = _frame(version, account, (day, day + DAY), provider=group["provider"], region=group["region"])
     found |= {
         "BilledCost": charge.cost, "ContractedCost": charge.cost, "EffectiveCost": charge.cost, "ListCost": charge.cost,
-        "PricingCurrencyEffectiveCost": charge.cost, "BillingAccountId": account, "BillingAccountName": account,
-        "BillingAccountType": "Ledger", "BillingCurrency": "USD", "PricingCurrency": "USD",
-        "BillingPeriodStart": begin, "BillingPeriodEnd": end, "ChargePeriodStart": day,
-        "ChargePeriodEnd": day + timedelta(days=1), "ChargeCategory": "Usage" if metered else "Adjustment",
+        "PricingCurrencyEffectiveCost": charge.cost, "ChargeCategory": "Usage" if metered else "Adjustment",
         "ChargeFrequency": "Usage-Based" if metered else "One-Time",
         "ChargeDescription": f"{served}: {kind}" if metered else f"{served}: corrections of prices",
-        "InvoiceIssuerName": seller, "RegionId": group["region"] or None, "RegionName": group["region"] or None,
-        "ServiceCategory": "AI and Machine Learning", "ServiceSubcategory": "Generative AI", "ServiceName": service,
         "Tags": _json({name: group[name] for name in ("team", "app", "feature") if group[name]}),
-        "ProviderName": seller, "PublisherName": seller, "HostProviderName": seller, "ServiceProviderName": seller,
         "x_Requests": charge.requests,
     }  # fmt: skip
     if group["key"]:
@@ -119,7 +112,85 @@ def row_of(charge: Charge, version: Version, account: str) -> dict[str, Any]:
                 "x_PriceState": group["price_state"], "x_PriceBook": group["price_book"],
             }),
         }  # fmt: skip
-    return {name: found[name] for name in columns(version)}
+    return found
+
+
+def _frame(
+    version: Version, account: str, period: tuple[datetime, datetime], *, provider: str, region: str
+) -> dict[str, Any]:
+    """Return a row with what it says whatever it charges for; all else is null."""
+    first, after = first_of_month(period[0])
+    seller, service = SELLERS.get(provider, (provider, provider))
+    sellers = dict.fromkeys((name for name in OWN[version] if name.endswith(("ProviderName", "PublisherName"))), seller)
+    return dict.fromkeys(columns(version)) | sellers | {
+        "BillingAccountId": account, "BillingAccountName": account, "BillingAccountType": "Ledger",
+        "BillingCurrency": "USD", "PricingCurrency": "USD", "BillingPeriodStart": first, "BillingPeriodEnd": after,
+        "ChargePeriodStart": period[0], "ChargePeriodEnd": period[1], "InvoiceIssuerName": seller,
+        "RegionId": region or None, "RegionName": region or None, "ServiceCategory": "AI and Machine Learning",
+        "ServiceSubcategory": "Generative AI", "ServiceName": service,
+    }  # fmt: skip
+
+
+def rows_of(days: Sequence[Committed], version: Version, account: str) -> Iterator[dict[str, Any]]:
+    """Write one commitment: its used and unused hours of each day, and what was bought of each month.
+
+    Where it was bought, the purchase is billed and the hours are not; the hours are where its cost is effective. So
+    both columns add up to what it costs.
+    """
+    for one in days:
+        if one.term == "hourly":
+            yield _hours(one, one.hours, "", version, account)
+            continue
+        for status, hours in (("Used", one.used), ("Unused", one.hours - one.used)):
+            if hours:
+                yield _hours(one, hours, status, version, account)
+    bought = (one for one in days if one.term != "hourly")
+    for _month, some in groupby(bought, key=lambda one: first_of_month(one.day)[0]):
+        yield _purchase(list(some), version, account)
+
+
+def _hours(one: Committed, hours: Decimal, status: str, version: Version, account: str) -> dict[str, Any]:
+    cost = EXACT.multiply(one.rate, hours)
+    found = _capacity(one, hours, one.day + DAY, version, account) | {
+        "BilledCost": Decimal(0) if status else cost, "EffectiveCost": cost, "PricingCurrencyEffectiveCost": cost,
+        "ListUnitPrice": one.list_rate, "PricingCurrencyListUnitPrice": one.list_rate,
+        "ListCost": EXACT.multiply(one.list_rate, hours), "ChargeCategory": "Usage", "ChargeFrequency": "Usage-Based",
+        "ChargeDescription": f"{one.name}: {status.lower() or 'provisioned'} hours of {one.model}",
+        "PricingCategory": "Committed" if status else "Standard", "CommitmentDiscountStatus": status or None,
+    }  # fmt: skip
+    if status != "Unused":
+        found |= {"ConsumedQuantity": hours, "ConsumedUnit": "PTU-Hours"}
+    return found
+
+
+def _purchase(days: Sequence[Committed], version: Version, account: str) -> dict[str, Any]:
+    first, hours = days[0], sum((one.hours for one in days), Decimal(0))
+    cost = EXACT.multiply(first.rate, hours)
+    return _capacity(first, hours, days[-1].day + DAY, version, account) | {
+        "BilledCost": cost, "EffectiveCost": Decimal(0), "PricingCurrencyEffectiveCost": Decimal(0), "ListCost": cost,
+        "ListUnitPrice": first.rate, "PricingCurrencyListUnitPrice": first.rate, "ChargeCategory": "Purchase",
+        "ChargeFrequency": "Recurring", "ChargeDescription": f"{first.name}: {first.term} of PTUs for {first.model}",
+        "PricingCategory": "Standard",
+    }  # fmt: skip
+
+
+def _capacity(one: Committed, hours: Decimal, until: datetime, version: Version, account: str) -> dict[str, Any]:
+    """Return what rows of provisioned capacity have in common."""
+    sku = f"azure/{one.deployment_type}/{one.term}"
+    found = _frame(version, account, (one.day, until), provider="azure", region=one.region) | {
+        "ContractedCost": EXACT.multiply(one.rate, hours), "ContractedUnitPrice": one.rate,
+        "PricingCurrencyContractedUnitPrice": one.rate, "PricingQuantity": hours, "PricingUnit": "PTU-Hours",
+        "SkuId": sku, "SkuPriceId": sku, "SkuMeter": f"Provisioned {one.deployment_type.removesuffix('_ptu')} PTU",
+        "SkuPriceDetails": _json({"x_ModelId": one.model, "x_DeploymentType": one.deployment_type}), "Tags": "{}",
+        "x_Requests": 0,
+    }  # fmt: skip
+    if one.term != "hourly":
+        found |= {
+            "CommitmentDiscountCategory": "Usage", "CommitmentDiscountId": one.name, "CommitmentDiscountName": one.name,
+            "CommitmentDiscountQuantity": hours, "CommitmentDiscountType": "Reservation",
+            "CommitmentDiscountUnit": "PTU-Hours",
+        }  # fmt: skip
+    return found
 
 
 def write(file: Path, rows: Iterable[dict[str, Any]], version: Version, form: Form) -> int:

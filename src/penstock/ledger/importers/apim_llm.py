@@ -75,7 +75,7 @@ def _draft(row: Row, assumed: Assumed, now: datetime) -> Draft | None:
         stream=label(fields.get("IsStreamCompletion")).lower() == "true", usage=Usage(input=sent, output=received),
         key=label(fields.get("ApimSubscriptionId")), team=assumed.team, app=label(fields.get("ApiId")) or assumed.app,
     )  # fmt: skip
-    return Draft(event, row.text, event.request_id)
+    return Draft(event, row.text, event.request_id, row.number)
 
 
 FORMAT = Format("apim_llm", "API Management's ApiManagementGatewayLlmLog, as JSON or CSV", sniff, read)

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from penstock.errors import UsageError
 from penstock.ledger.importers.documents import Row, decoded, refused
 from penstock.ledger.importers.drafts import Assumed, Draft, Format, Guess, Rejected, Sample, recognise
-from penstock.ledger.importers.fields import RowError, instant, label, mapping, whole
+from penstock.ledger.importers.fields import RowError, instant, label, mapping, micros, whole
 from penstock.ledger.importers.tables import any_rows
 from penstock.metering.event import UsageEvent
 from penstock.pricing.usage import Usage
@@ -72,9 +72,9 @@ def _draft(row: Row, assumed: Assumed, now: datetime) -> Draft:
         region=label(fields.get("location")) or assumed.region, mode=assumed.mode or "standard",
         endpoint="chat" if label(fields.get("operationname")).startswith("ChatCompletions") else "", usage=usage,
         status=status, outcome="error" if status >= 400 else "ok", error=f"http_{status}" if status >= 400 else "",
-        duration_us=whole(fields.get("durationms"), "durationMs") * 1000, team=assumed.team, app=assumed.app,
+        duration_us=micros(fields.get("durationms"), "durationMs"), team=assumed.team, app=assumed.app,
     )  # fmt: skip
-    return Draft(event, row.text, event.request_id)
+    return Draft(event, row.text, event.request_id, row.number)
 
 
 def _properties(value: Any) -> dict[str, Any]:

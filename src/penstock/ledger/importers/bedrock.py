@@ -57,7 +57,7 @@ def _draft(row: Row, assumed: Assumed, now: datetime) -> Draft:
         outcome="error" if failure else "ok", team=tags.get("team", "") or assumed.team,
         app=tags.get("app", "") or assumed.app, user=label(mapping(fields.get("identity")).get("arn")), tags=tags,
     )  # fmt: skip
-    return Draft(event, row.text, event.request_id)
+    return Draft(event, row.text, event.request_id, row.number)
 
 
 def _usage(sent: dict[str, Any], received: dict[str, Any]) -> Usage:

@@ -19,6 +19,8 @@ class Draft(Struct, frozen=True, gc=False):
     """The row in a form that survives renaming, re-compression and other line ends of its file."""
     source_id: str = ""
     """The source's own id of the row; empty: equal rows are told apart by counting them."""
+    line: int = 0
+    """Where it stands, as in `Rejected`; 0 where a row of the file is more or less than one event."""
     only_charged: bool = False
     """The row says what was charged and not what was used: no price of ours can be put on it."""
     meter: str = ""

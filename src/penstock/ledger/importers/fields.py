@@ -53,6 +53,16 @@ def whole(value: Any, name: str) -> int:
     return int(text)
 
 
+def micros(value: Any, name: str) -> int:
+    """Read milliseconds, with a fraction or without, as whole microseconds; nothing at all is zero."""
+    if value is None or value == "":
+        return 0
+    number = decimal(value, name)
+    if number < 0:
+        raise RowError("negative_number", f"{name} is {number}: a time cannot be negative")
+    return whole((number * 1000).to_integral_value(), name)
+
+
 def decimal(value: Any, name: str) -> Decimal:
     """Read a number exactly, as it is written."""
     try:

@@ -34,6 +34,9 @@ ORDER = (
 FORMATS = {module.FORMAT.name: module.FORMAT for module in ORDER}
 """By name, the most particular first: the first one that fits is taken."""
 
+PRICES = ('"retailPrice"', '"unitOfMeasure"')
+"""What pages of Azure's price list hold: prices, and no usage."""
+
 NEAREST = 3
 """Formats that are named where none fits."""
 
@@ -57,6 +60,8 @@ def choose(path: Path, assumed: Assumed, name: str = "") -> tuple[Format, str]:
         if guess.fits:
             return _with_needs(path, format_, assumed), guess.why
         refused.append((guess.near, f"  {format_.name}: {guess.why}"))
+    if all(mark in head.text for mark in PRICES):
+        raise InputError(f"{path}: this is Azure's price list and holds no usage: it is read by penstock prices update")
     nearest = sorted(refused, key=lambda one: -one[0])[:NEAREST]
     raise InputError(
         f"{path}: no known format. The nearest:\n"

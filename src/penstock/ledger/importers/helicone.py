@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from penstock.errors import UsageError
 from penstock.ledger.importers.documents import Row, refused
 from penstock.ledger.importers.drafts import Assumed, Draft, Format, Guess, Rejected, Sample, recognise
-from penstock.ledger.importers.fields import RowError, instant, label, mapping, money, whole
+from penstock.ledger.importers.fields import RowError, instant, label, mapping, micros, money, whole
 from penstock.ledger.importers.providers import maker_of, provider_of
 from penstock.ledger.importers.tables import any_rows
 from penstock.ledger.measures import HIT
@@ -62,13 +62,13 @@ def _draft(row: Row, assumed: Assumed, now: datetime) -> Draft:
         outcome="aborted" if status == 499 else "error" if failed else "ok",
         error=(f"http_{status}" if status else "failure") if failed else "",
         decision=f"{HIT}Helicone's cache" if hit else "",
-        duration_us=whole(fields.get("delay_ms"), "delay_ms") * 1000,
-        first_token_us=whole(fields.get("time_to_first_token"), "time_to_first_token") * 1000,
+        duration_us=micros(fields.get("delay_ms"), "delay_ms"),
+        first_token_us=micros(fields.get("time_to_first_token"), "time_to_first_token"),
         provider_cost=money(fields.get("costUSD", fields.get("cost_usd")), "costUSD"),
         team=tags.get("team", "") or assumed.team, app=tags.get("app", "") or assumed.app,
         user=label(fields.get("request_user_id")), run=tags.get("Helicone-Session-Id", ""), tags=tags,
     )  # fmt: skip
-    return Draft(event, row.text, event.request_id)
+    return Draft(event, row.text, event.request_id, row.number)
 
 
 def _usage(fields: dict[str, Any], provider: str) -> Usage:

@@ -91,7 +91,7 @@ def _draft(row: Row, assumed: Assumed, now: datetime) -> Draft:
         user=label(said("userId", "user_id")), run=label(said("sessionId", "session_id", "traceId", "trace_id")),
         tags={label(tag): "true" for tag in tags if label(tag)} if isinstance(tags, list) else {},
     )  # fmt: skip
-    return Draft(event, row.text, event.request_id)
+    return Draft(event, row.text, event.request_id, row.number)
 
 
 def _usage(details: dict[str, Any], said: Any) -> Usage:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, BinaryIO
 
 from penstock.errors import UsageError
-from penstock.ledger.importers.documents import decoded, json_rows, refused
+from penstock.ledger.importers.documents import Row, decoded, json_rows, refused
 from penstock.ledger.importers.drafts import Assumed, Draft, Format, Guess, Rejected, Sample, recognise
 from penstock.ledger.importers.fields import RowError, instant, label, mapping, money, whole
 from penstock.ledger.importers.providers import provider_of
@@ -40,12 +40,13 @@ def read(stream: BinaryIO, assumed: Assumed, now: datetime) -> Iterator[Draft | 
             yield row
             continue
         try:
-            yield _draft(row.fields, row.text, assumed, now)
+            yield _draft(row, assumed, now)
         except (RowError, UsageError) as error:
             yield refused(row.number, error, row.text)
 
 
-def _draft(row: dict[str, Any], text: str, assumed: Assumed, now: datetime) -> Draft:
+def _draft(line: Row, assumed: Assumed, now: datetime) -> Draft:
+    row = line.fields
     metadata = _decoded(row.get("metadata"))
     provider, model, zone = _served(row, assumed)
     at = instant(row.get("startTime"), "startTime", now)
@@ -72,7 +73,7 @@ def _draft(row: dict[str, Any], text: str, assumed: Assumed, now: datetime) -> D
         user=label(row.get("end_user")) or label(row.get("user")).replace("default_user_id", ""),
         run=label(row.get("session_id")), tags=_tags(row.get("request_tags")),
     )  # fmt: skip
-    return Draft(event, text, event.request_id)
+    return Draft(event, line.text, event.request_id, line.number)
 
 
 def _decoded(value: Any) -> dict[str, Any]:

@@ -121,5 +121,6 @@ def _usage(result: dict[str, Any]) -> Usage:
 
 
 FORMAT = Format(
-    "openai_usage", "JSON pages of OpenAI's /v1/organization/usage/completions and /embeddings", sniff, read
-)
+    "openai_usage", "JSON pages of OpenAI's /v1/organization/usage/completions and /embeddings", sniff, read,
+    kind="aggregate",
+)  # fmt: skip

@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 from penstock.errors import InputError, UsageError
 from penstock.ledger.importers.documents import refused
 from penstock.ledger.importers.drafts import Assumed, Draft, Format, Guess, Note, Rejected, Sample
-from penstock.ledger.importers.fields import RowError, deployment_type, instant, label, money, whole
+from penstock.ledger.importers.fields import RowError, deployment_type, instant, label, micros, money, whole
 from penstock.ledger.importers.lines import Line, lines
 from penstock.metering.event import Outcome, UsageEvent
 from penstock.pricing.usage import Usage, part_of
@@ -52,6 +52,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 NAMES = {alias: column for column, aliases in COLUMNS.items() for alias in (column, *aliases)}
 TAG = "tag:"
 DELIMITERS = ",;\t|"
+NEAREST = 0.9
+"""How near a header is that has columns of ours and is not enough."""
 MODES = {"": "standard", "default": "standard", "auto": "standard", "on_demand": "standard"}
 
 
@@ -98,15 +100,15 @@ def lacks(sample: Sample, assumed: Assumed) -> Guess:
     try:
         header = header_of(sample.header)
     except InputError as error:
-        return Guess(False, str(error))
+        return Guess(False, str(error), NEAREST)
     except csv.Error as error:
         return Guess(False, f"the header is not CSV: {error}")
     lacking = missing(header, assumed)
     if lacking:
         stand_in = [f"--{name} NAME" for name in lacking if name in ("provider", "model")]
         or_say = f" (or say {' '.join(stand_in)})" if stand_in else ""
-        near = sum(bool(column) for column in header.columns) / 20
-        return Guess(False, f"its header has no column {', '.join(lacking)}{or_say}", min(near, 0.9))
+        near = (len(header.columns) > 1) / 100 + sum(bool(column) for column in header.columns) / 20
+        return Guess(False, f"its header has no column {', '.join(lacking)}{or_say}", min(near, NEAREST))
     return Guess(True, f"its header has {', '.join(column for column in header.columns if column)}")
 
 
@@ -124,7 +126,7 @@ def read(stream: BinaryIO, assumed: Assumed, now: datetime) -> Iterator[Draft | 
                 yield Note(f"columns not read: {', '.join(header.ignored)}")
         else:
             try:
-                yield draft_of(_cells(line, header), assumed, now)
+                yield draft_of(_cells(line, header), assumed, now, line.number)
             except (RowError, UsageError) as error:
                 yield refused(line.number, error, line.text)
 
@@ -139,7 +141,7 @@ def _cells(line: Line, header: Header) -> dict[str, str]:
     return {column: label(cell) for column, cell in zip(header.columns, cells, strict=True) if column}
 
 
-def draft_of(row: dict[str, str], assumed: Assumed, now: datetime) -> Draft:
+def draft_of(row: dict[str, str], assumed: Assumed, now: datetime, line: int) -> Draft:
     """Make an event of the cells of a row, by column."""
 
     def said(column: str) -> str:
@@ -162,7 +164,8 @@ def draft_of(row: dict[str, str], assumed: Assumed, now: datetime) -> Draft:
         region=said("region"), mode=MODES.get(mode, mode), endpoint=row.get("endpoint", ""),
         attempt=count("attempt") or 1, requests=count("requests") or 1, usage=usage,
         status=status, outcome=_outcome(status), error="" if status < 400 else f"http_{status}",
-        duration_us=count("duration_ms") * 1000, first_token_us=count("first_token_ms") * 1000,
+        duration_us=micros(row.get("duration_ms"), "duration_ms"),
+        first_token_us=micros(row.get("first_token_ms"), "first_token_ms"),
         provider_cost=money(row.get("cost"), "cost"), team=said("team"), app=said("app"),
         feature=row.get("feature", ""), user=row.get("user", ""), run=row.get("run", ""), key=row.get("key", ""),
         tags={name[len(TAG) :]: value for name, value in row.items() if name.startswith(TAG) and value},
@@ -170,7 +173,7 @@ def draft_of(row: dict[str, str], assumed: Assumed, now: datetime) -> Draft:
     content = "\x1f".join(f"{column}={value}" for column, value in sorted(row.items()) if value)
     content += f"\x1f{assumed.provider}\x1f{assumed.model}"
     source_id = f"{event.request_id}\x1f{event.attempt}" if event.request_id else ""
-    return Draft(event, content, source_id)
+    return Draft(event, content, source_id, line)
 
 
 def _usage(row: dict[str, str]) -> Usage:

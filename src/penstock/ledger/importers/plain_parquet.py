@@ -43,7 +43,7 @@ def read(stream: BinaryIO, assumed: Assumed, now: datetime) -> Iterator[Draft | 
         cells = {columns[name]: label(value) for name, value in row.fields.items() if columns[name]}
         cells |= {f"{TAG}{name}": label(value) for name, value in mapping(row.fields.get("tags")).items()}
         try:
-            yield draft_of(cells, assumed, now)
+            yield draft_of(cells, assumed, now, row.number)
         except (RowError, UsageError) as error:
             yield refused(row.number, error, row.text)
 

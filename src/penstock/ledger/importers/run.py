@@ -129,7 +129,7 @@ def _events(
         elif item.source_id and seen.contradicts(item.source_id, item.content):
             name = item.source_id.replace("\x1f", " ").strip()
             reason = f"the id {name} stood in this file before, with other values: give attempts numbers of their own"
-            rejects.add(Rejected(0, "repeated_id", reason, item.content.replace("\x1f", " ")))
+            rejects.add(Rejected(item.line, "repeated_id", reason, item.content.replace("\x1f", " ")))
         else:
             event = pricing.priced(
                 item.event, id=_id(outcome.format, item, seen), source=outcome.format, only_charged=item.only_charged
