@@ -27,7 +27,7 @@ def test_a_statement_adds_up_on_the_page_and_on_paper(browse: Open, monkeypatch:
     assert "To pay $2.01 exactly $2.0115" in page
     assert "helpdesk gpt-4o none 1 1,200 300 $0.00575" in page
     assert "platform proportional 66.7% $2.00" in page
-    assert "1 events have no price yet and are not charged." in page
+    assert "Events without a price yet, which are not charged: 1." in page
     reply = client.get("/chargeback/statement.pdf?name=support")
     assert reply.headers["content-type"] == "application/pdf"
     said = words_of(reply.content)

@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.error
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -535,3 +536,15 @@ def test_pages_and_api_follow_commands_and_settings(start):
     wait_for(lambda: "the new settings are in force" in server.log.read_text())
     wait_for(lambda: limits() == {"everything": "25", "team=red": "7"})
     assert (said("/api/savings")["margin"], said("/api/reports/chargeback")["by"]) == (0.1, "app")
+
+
+def test_pages_that_cannot_answer_now_are_told_of_without_our_inner_paths(start):
+    server = start()
+    (control,) = server.children("control")
+    os.kill(control, signal.SIGKILL)
+    wait_for(lambda: control not in server.children("control"))
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        server.get("/api/health")
+    said = json.load(caught.value)["error"]
+    assert (caught.value.code, said["code"], caught.value.headers["retry-after"]) == (503, "not_ready", "1")
+    assert ".sock" not in said["message"]

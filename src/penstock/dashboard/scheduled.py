@@ -158,7 +158,7 @@ def _told_of(one: Anomaly, found: Anomalies, watch: AnomalyWatch) -> Alert:
         text += "A new level: what follows is judged by it.\n"
     text += f"See: {one.command}\n"
     if found.unpriced_events:
-        text += f"{found.unpriced_events:,} events have no price, and are in no figure.\n"
+        text += f"Events without a price, which are in no figure: {found.unpriced_events:,}.\n"
     return Alert(
         kind=f"anomaly.{one.kind.replace(' ', '_')}", subject=whose, period=f"{one.grain} {when}",
         title=f"{one.kind.capitalize()} of {whose}: {signed(one.excess, places)} on {when}", text=text,

@@ -53,7 +53,10 @@ def gather(house: House, asked: Asked) -> Shown:
             ),
         ],
         figures=[made.lines, made.shares],
-        notes=[f"{one.unpriced_events:,} events have no price yet and are not charged."] if one.unpriced_events else (),
+        notes=(
+            [f"Events without a price yet, which are not charged: {one.unpriced_events:,}."]
+            if one.unpriced_events else ()
+        ),
         more={
             "made": made, "period": (asked.since, asked.until), "written": stamp(asked.now),
             "pdf": asked.link().replace("/chargeback/statement", "/chargeback/statement.pdf", 1),

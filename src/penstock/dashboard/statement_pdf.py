@@ -103,7 +103,7 @@ def _foot(pdf: "FPDF", made: Bill, font: str) -> None:
     pdf.set_font(font, size=8)
     notes = ["Amounts are US dollars, exact; direct and shared add up to the total to the last digit."]
     if made.statement.unpriced_events:
-        notes.append(f"{made.statement.unpriced_events:,} events have no price yet and are not charged.")
+        notes.append(f"Events without a price yet, which are not charged: {made.statement.unpriced_events:,}.")
     if font != NAME:
         notes.append("Letters that the built-in font does not have are printed as question marks.")
     for note in notes:

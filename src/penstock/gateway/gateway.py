@@ -55,6 +55,7 @@ NOT_CHECKED = (
     "The key {} may only call certain models or providers, and what files, batches and stored replies "
     "hold cannot be checked against that; use a key without such limits."
 )
+NOT_READY = "Penstock's pages and API do not answer now. They may be starting: try again in a second, or see the log."
 LARGE = 64 * 1024
 """Bytes from which counting is done beside the loop."""
 now = datetime.now
@@ -643,7 +644,10 @@ class Gateway:
                 max_reply=self._settings.max_reply,
             )
         except UpstreamError as error:
-            self._refuse(inbound, request, None, "", RefusedError(502, f"upstream_{error.code}", str(error)))
+            refusal = RefusedError(502, f"upstream_{error.code}", str(error))
+            if destination is self._control:
+                refusal = RefusedError(503, "not_ready", NOT_READY, retry_after=1.0)
+            self._refuse(inbound, request, None, "", refusal)
             return
         head = status_line(exchange.status) + exchange.head_lines
         if not exchange.streamed:

@@ -22,7 +22,7 @@ def test_users_are_counted_by_how_long_ago_they_were_active():
 def test_the_json_of_graph_says_the_same_of_its_user():
     found, _plan = read(FORMAT, (DATA / "m365_copilot.json").read_bytes())
     assert isinstance(found, Note)
-    assert found.text.startswith("1 licensed users on 2026-03-16: 1 active within 30 days (100%)")
+    assert found.text.startswith("1 licensed user on 2026-03-16: 1 active within 30 days (100%)")
 
 
 @pytest.mark.parametrize("name", ["m365_copilot.csv", "m365_copilot.json"])

@@ -57,9 +57,9 @@ def read(stream: BinaryIO, _assumed: Assumed, now: datetime) -> Iterator[Draft |
         return
     users = counts["licensed"]
     yield Note(
-        f"{users:,} licensed users on {refreshed:%Y-%m-%d}: {counts['active']:,} active within 30 days "
-        f"({counts['active'] / users:.0%}), {counts['idle']:,} idle for more than 60 days, {counts['never']:,} never "
-        f"active; {counts['broad']:,} used three apps or more within 30 days"
+        f"{users:,} licensed user{'' if users == 1 else 's'} on {refreshed:%Y-%m-%d}: {counts['active']:,} active "
+        f"within 30 days ({counts['active'] / users:.0%}), {counts['idle']:,} idle for more than "
+        f"60 days, {counts['never']:,} never active; {counts['broad']:,} used three apps or more within 30 days"
     )
     yield Note(
         "Copilot is paid by licence, so nothing is booked; what the licences bring: "
