@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from tests.cli.reporting import document, imported, penstock, shown
 
@@ -39,6 +41,15 @@ def test_the_table_is_what_people_see(capsys, ledger):
         "total         3       2,000  +100.0%   0.200   30.0%    0.0%        0  0.0%    0.0%  $0.0000  $3.44  ▅██",
         "all time; days are UTC",
     ]
+
+
+def test_what_a_gateway_answered_from_its_own_cache_is_counted(capsys, tmp_path):
+    penstock("import", Path(__file__).parents[1] / "data/litellm_spend_logs.jsonl", "--data", tmp_path)
+    capsys.readouterr()
+    found = document(capsys, "tokens", "--data", tmp_path)
+    assert (found["total"]["reused"], found["total"]["reused_share"]) == (1, "0.200000")
+    said = " ".join(shown(capsys, "tokens", "--data", tmp_path))
+    assert "Note: 1 call was answered from a response cache (20.0%), without a provider." in said
 
 
 def test_the_help_has_examples(capsys):

@@ -34,6 +34,11 @@ def test_one_event_stands_in_every_figure(browse: Open) -> None:
     assert "2026-11-23 $0.005750 $0.005750" in page
 
 
+def test_calls_that_a_response_cache_answered_have_a_card(browse: Open) -> None:
+    client = browse([event(1), event(2), event(3), event(4, decision="hit in Helicone's cache")])
+    assert "From a response cache 25.0% answered without a provider" in text(client.get("/tokens").text)
+
+
 def test_periods_are_counted_by_the_calendar_in_utc(browse: Open) -> None:
     ago = [timedelta(0), timedelta(hours=16), timedelta(days=6), timedelta(days=7), timedelta(days=23)]
     client = browse([event(n, ago=one) for n, one in enumerate(ago)])

@@ -1,5 +1,7 @@
 """The converted book must say what the package itself says, wherever it says anything at all."""
 
+import subprocess
+import sys
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import product
@@ -23,6 +25,7 @@ from hypothesis import strategies as st
 
 from penstock.pricing.books import default_catalog
 from penstock.pricing.catalog import Catalog, PriceKey
+from penstock.pricing.folder import genai_file, keep_genai, own_layers
 from penstock.pricing.genai import KNOWN_KEYS, _model_rows, genai_book, installed_version
 from penstock.pricing.usage import Usage
 
@@ -249,6 +252,21 @@ def test_the_kept_book_is_used_only_if_it_is_whole_and_of_this_version():
     assert genai_book(kept.replace(b'"input":"0.000015"', b'"input":"0.000001"')) == book
     assert genai_book(kept.replace(installed_version().encode(), b"0.0.1")).version == installed_version()
     assert genai_book(b"not a book") == book
+
+
+def test_a_process_of_its_own_keeps_the_converted_book_once_and_does_without_where_it_cannot(tmp_path):
+    keep = [sys.executable, "-m", "penstock.pricing.folder"]
+    subprocess.run([*keep, str(tmp_path)], check=True)
+    kept = genai_file(tmp_path)
+    assert list(kept.parent.iterdir()) == [kept]
+    assert own_layers(tmp_path).direct() == genai_book()
+    written = kept.stat().st_mtime_ns
+    keep_genai(tmp_path)
+    assert kept.stat().st_mtime_ns == written
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    (blocked / "prices").write_text("a file where the folder should be")
+    assert subprocess.run([*keep, str(blocked)], check=False, capture_output=True, text=True).stderr == ""
 
 
 def test_the_same_package_converts_to_the_same_rows():
